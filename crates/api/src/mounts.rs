@@ -1,0 +1,24 @@
+//! Where pods of the gateway and of ingest apps find what the operator gives them, and the ports
+//! that they listen on.
+
+/// Root of Service Binding directories (<https://servicebinding.io/spec/core/1.1.0/>).
+pub const SERVICE_BINDING_ROOT: &str = "/bindings";
+/// Binding directory of the database, below the root.
+pub const COREDMS_BINDING: &str = "coredms";
+/// Binding directory of the broker, below the root.
+pub const BROKER_BINDING: &str = "broker";
+/// Directory of the pipelines' files, `<pipeline>.json` each, a [`crate::wire::config::PipelineConfig`].
+pub const PIPELINES: &str = "/etc/simbdp/pipelines";
+/// Directory of the users' file, `users.json`, a [`crate::wire::config::Users`].
+pub const USERS: &str = "/etc/simbdp/users";
+/// Directory of the token between operator, gateway and ingest apps, in the file `token`.
+pub const INTERNAL_TOKEN: &str = "/etc/simbdp/internal";
+/// The gateway's staging volume.
+pub const STAGING: &str = "/var/lib/simbdp/staging";
+
+/// The gateway's public API.
+pub const GATEWAY_PORT: u16 = 8080;
+/// The gateway's internal API (staged files, rejects, state), for operator and ingest apps.
+pub const GATEWAY_INTERNAL_PORT: u16 = 8081;
+/// Health, readiness and metrics of every program.
+pub const ADMIN_PORT: u16 = 9090;

@@ -1,0 +1,392 @@
+//! `IngestPipeline`: how files or messages come into one table of a tenant.
+
+use std::fmt;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::column_type::ColumnType;
+use crate::common::{Conditions, LocalRef, Quantity};
+
+/// What a tenant's developer declares of a pipeline.
+#[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "simbdp.dev",
+    version = "v1alpha1",
+    kind = "IngestPipeline",
+    plural = "ingestpipelines",
+    shortname = "ip",
+    category = "simbdp",
+    namespaced,
+    status = "IngestPipelineStatus",
+    derive = "PartialEq",
+    doc = "How files (batch) or messages (stream) come into one table of a tenant.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Active", type_ = "string", json_path = ".status.conditions[?(@.type=='Active')].status"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".status.mode"),
+    printcolumn(name = "Backlog", type_ = "integer", json_path = ".status.backlog"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
+    printcolumn(name = "Rows", type_ = "integer", json_path = ".status.rows"),
+    printcolumn(name = "Rejected", type_ = "integer", json_path = ".status.rejected"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')").message("the name of an IngestPipeline has 1 to 40 lower-case letters, digits and dashes, starts with a letter and ends with a letter or a digit"),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.batch) != has(self.stream)").message("exactly one of batch and stream must be set"))]
+#[x_kube(validation = Rule::new("has(self.batch) == has(oldSelf.batch)").message("a pipeline cannot change between batch and stream: create another one"))]
+#[x_kube(validation = Rule::new("self.table.name == oldSelf.table.name").message("table.name is immutable: create another pipeline for another table"))]
+pub struct IngestPipelineSpec {
+    /// Files come in. Exactly one of batch and stream must be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchSpec>,
+    /// Messages come in. Exactly one of batch and stream must be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamSpec>,
+    /// The table that the records are written to.
+    pub table: TableSpec,
+    /// How many ingest apps run.
+    #[serde(default)]
+    pub scaling: ScalingSpec,
+}
+
+/// Files come in.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchSpec {
+    /// What a file must conform to, checked before it is persisted.
+    #[serde(default)]
+    pub constraints: FileConstraints,
+}
+
+/// What a file must conform to.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileConstraints {
+    /// Accepted formats, told by the file's extension.
+    #[serde(default = "Format::all")]
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub formats: Vec<Format>,
+    /// Accepted compressions, told by the file's last extension.
+    #[serde(default = "Compression::all")]
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub compression: Vec<Compression>,
+    /// Largest file, uncompressed.
+    #[serde(default = "default_max_file_size")]
+    pub max_file_size: Quantity,
+    /// Most files in a period. Not limited when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_files: Option<FileCount>,
+    /// Regular expression (<https://docs.rs/regex/latest/regex/#syntax>) that the whole file name must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub name_pattern: Option<String>,
+}
+
+impl Default for FileConstraints {
+    fn default() -> Self {
+        Self {
+            formats: Format::all(),
+            compression: Compression::all(),
+            max_file_size: default_max_file_size(),
+            max_files: None,
+            name_pattern: None,
+        }
+    }
+}
+
+fn default_max_file_size() -> Quantity {
+    "1Gi".into()
+}
+
+/// Format of a file.
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// RFC 4180 with a header line; extension `.csv`.
+    Csv,
+    /// One JSON object a line; extension `.ndjson` or `.jsonl`.
+    Ndjson,
+}
+
+impl Format {
+    /// Every format.
+    pub fn all() -> Vec<Self> {
+        vec![Self::Csv, Self::Ndjson]
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        })
+    }
+}
+
+/// Compression of a file.
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As it is.
+    None,
+    /// RFC 1952; extension `.gz`.
+    Gzip,
+    /// RFC 8878, windows up to 8 MiB; extension `.zst`.
+    Zstd,
+}
+
+impl Compression {
+    /// Every compression.
+    pub fn all() -> Vec<Self> {
+        vec![Self::None, Self::Gzip, Self::Zstd]
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+/// A number of files in a period.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileCount {
+    /// Most files in the period.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub count: u32,
+    /// The period, in UTC.
+    pub per: Period,
+}
+
+/// A period, in UTC.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum Period {
+    /// From minute 0 to minute 59.
+    Hour,
+    /// From midnight to midnight.
+    Day,
+}
+
+/// Messages come in.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamSpec {
+    /// Format of a message.
+    #[serde(default)]
+    pub format: MessageFormat,
+    /// Largest message, in bytes.
+    #[serde(default = "default_max_message_size")]
+    pub max_message_size: Quantity,
+}
+
+fn default_max_message_size() -> Quantity {
+    "256Ki".into()
+}
+
+/// Format of a message.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageFormat {
+    /// One JSON object.
+    #[default]
+    Json,
+}
+
+/// A table and how its columns are read from records.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.primaryKey) || self.primaryKey.partition.all(p, self.columns.exists(c, c.name == p))").message("primaryKey.partition names a column that is not in columns"))]
+#[x_kube(validation = Rule::new("!has(self.primaryKey) || !has(self.primaryKey.clustering) || self.primaryKey.clustering.all(k, self.columns.exists(c, c.name == k.column))").message("primaryKey.clustering names a column that is not in columns"))]
+#[x_kube(validation = Rule::new("!has(self.primaryKey) || !has(self.primaryKey.clustering) || self.primaryKey.clustering.all(k, !(k.column in self.primaryKey.partition))").message("a column is either in primaryKey.partition or in primaryKey.clustering"))]
+pub struct TableSpec {
+    /// Name of the table in the tenant's keyspace.
+    #[schemars(length(min = 1, max = 48), pattern(r"^[a-z][a-z0-9_]*$"))]
+    pub name: String,
+    /// Columns of the table, additive: columns may be added later, none changed or removed.
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub columns: Vec<Column>,
+    /// Primary key. When absent, the record's identity is the key, in the columns
+    /// `simbdp_source`, `simbdp_bucket` and `simbdp_ordinal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_key: Option<PrimaryKey>,
+    /// How long rows live, counted from acceptance, e.g. `90d`, `12h`. For ever when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Ttl>,
+}
+
+/// A column and how it is read from a record.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.name.startsWith('simbdp_')").message("column names that start with simbdp_ are the platform's own"))]
+#[x_kube(validation = Rule::new("!has(self.timeFormat) || self.type in ['timestamp', 'date', 'time']").message("timeFormat needs a column of type timestamp, date or time"))]
+pub struct Column {
+    /// Name of the column.
+    #[schemars(length(min = 1, max = 48), pattern(r"^[a-z][a-z0-9_]*$"))]
+    pub name: String,
+    /// Type of the column: text, int, bigint, float, double, decimal, boolean, timestamp, date, time, uuid, blob, `list<T>`, `map<T,T>`.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+    /// Name of the field in the file or message; the column's name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub from: Option<String>,
+    /// Texts that mean null, e.g. `NA`. The empty CSV field is null for every type but text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 64)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub null_values: Vec<String>,
+    /// How times are written, in strftime's terms
+    /// (<https://docs.rs/chrono/latest/chrono/format/strftime/>); ISO 8601 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_format: Option<String>,
+    /// Whether a record without a value for this column is invalid. Key columns always are required.
+    #[serde(default)]
+    pub required: bool,
+}
+
+impl Column {
+    /// Name of the field in a record that this column is read from.
+    pub fn source(&self) -> &str {
+        self.from.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// The primary key of a table.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrimaryKey {
+    /// Columns that tell the partition of a row.
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 48)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub partition: Vec<String>,
+    /// Columns that order the rows of a partition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["column".into()]))]
+    pub clustering: Vec<ClusteringColumn>,
+}
+
+/// A column that orders the rows of a partition.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusteringColumn {
+    /// Name of the column.
+    #[schemars(length(min = 1, max = 48))]
+    pub column: String,
+    /// Order of the rows.
+    #[serde(default)]
+    pub order: Order,
+}
+
+/// Order of rows.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Order {
+    /// Smallest first.
+    #[default]
+    Ascending,
+    /// Largest first.
+    Descending,
+}
+
+/// A time to live: a whole number with the unit s, m, h or d.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Ttl(#[schemars(length(min = 2, max = 12), pattern(r"^[1-9][0-9]*(s|m|h|d)$"))] pub String);
+
+/// A time to live that cannot be kept.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is not a time to live of at most 20 years; write for example 90d, 12h or 3600s")]
+pub struct TtlError(pub String);
+
+impl Ttl {
+    /// Largest time to live, in seconds: Cassandra's own limit of 20 years.
+    pub const MAX_SECONDS: u32 = 630_720_000;
+
+    /// The time to live in seconds.
+    pub fn seconds(&self) -> Result<u32, TtlError> {
+        let error = || TtlError(self.0.clone());
+        let unit = match self.0.chars().last() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3_600,
+            Some('d') => 86_400,
+            _ => return Err(error()),
+        };
+        self.0[..self.0.len() - 1]
+            .parse::<u32>()
+            .ok()
+            .and_then(|count| count.checked_mul(unit))
+            .filter(|seconds| (1..=Self::MAX_SECONDS).contains(seconds))
+            .ok_or_else(error)
+    }
+}
+
+/// How many ingest apps run.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingSpec {
+    /// Ingest apps that always run.
+    #[serde(default = "default_min_replicas")]
+    #[schemars(range(min = 1, max = 100))]
+    pub min_replicas: u16,
+}
+
+impl Default for ScalingSpec {
+    fn default() -> Self {
+        Self {
+            min_replicas: default_min_replicas(),
+        }
+    }
+}
+
+fn default_min_replicas() -> u16 {
+    1
+}
+
+/// What the operator has seen of a pipeline.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngestPipelineStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The latest observations.
+    #[serde(flatten)]
+    pub conditions: Conditions,
+    /// `Batch` or `Stream`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub mode: Option<String>,
+    /// Files or messages that wait in the queue or are being ingested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<i64>,
+    /// Ingest apps that are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Rows written since the pipeline was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<i64>,
+    /// Rows and messages rejected since the pipeline was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<i64>,
+    /// The Secret that binds a workload to the tenant's database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<LocalRef>,
+}

@@ -1,0 +1,92 @@
+//! Configuration files that the operator writes and the gateway and ingest apps read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{PipelineName, TenantName};
+use crate::pipeline::{Compression, FileCount, Format, TableSpec};
+use crate::tenant::Role;
+
+/// One pipeline, validated: what the gateway accepts for it and what an ingest app does with it.
+/// One file `<pipeline>.json` in the ConfigMap of pipelines.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PipelineConfig {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// `metadata.generation` of the IngestPipeline that this was made from; the gateway reports it.
+    pub generation: i64,
+    /// Whether the gateway accepts new work; false while the pipeline is deleted, with the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
+    /// Files or messages, and what they must conform to.
+    pub mode: Mode,
+    /// Keyspace of the table.
+    pub keyspace: String,
+    /// The table and how its columns are read.
+    pub table: TableSpec,
+}
+
+/// Files or messages, and what they must conform to: the pipeline's constraints within the platform's ceilings.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+pub enum Mode {
+    /// Files come in.
+    #[serde(rename_all = "camelCase")]
+    Batch(BatchConstraints),
+    /// Messages come in.
+    #[serde(rename_all = "camelCase")]
+    Stream(StreamConstraints),
+}
+
+/// What a file must conform to. Also the body of `GET /v1/pipelines/{p}/constraints`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchConstraints {
+    /// Accepted formats.
+    pub formats: Vec<Format>,
+    /// Accepted compressions.
+    pub compression: Vec<Compression>,
+    /// Largest file, uncompressed, in bytes.
+    pub max_file_size: u64,
+    /// Most files of this pipeline in a period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_files: Option<FileCount>,
+    /// Most files of the whole tenant in a period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_max_files: Option<FileCount>,
+    /// Regular expression that the whole name must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_pattern: Option<String>,
+}
+
+/// What a message must conform to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamConstraints {
+    /// Largest message, in bytes.
+    pub max_message_size: u64,
+}
+
+/// The users' file.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Users {
+    /// Every user of the tenant's gateway.
+    pub users: Vec<UserRecord>,
+}
+
+/// A user, without anything that could be used to log in.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserRecord {
+    /// Name to log in with.
+    pub name: String,
+    /// What the user may do.
+    pub role: Role,
+    /// Password hash in PHC string format, argon2id.
+    pub password_hash: String,
+    /// SHA-256 of the token, lower-case hexadecimal.
+    pub token_sha256: String,
+}

@@ -1,0 +1,40 @@
+//! The gateway's internal API, on a port of its own, with `Authorization: Bearer <internal token>`:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /internal/state` | [`GatewayState`]: what the operator shows in status |
+//! | `GET /internal/files/{id}/content` | the staged bytes, streamed; 404 when they are gone |
+//! | `DELETE /internal/files/{id}/content` | drops the staged bytes of a file that is done; idempotent |
+//! | `PUT /internal/files/{id}/rejects` | replaces the reject file, streamed NDJSON, durable on 204 |
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /internal/state` of one gateway replica.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayState {
+    /// Pipelines that this replica has loaded.
+    pub pipelines: Vec<LoadedPipeline>,
+    /// Files staged on this replica that are not done.
+    pub staged_files: u64,
+    /// Whether the coredms answers this replica.
+    pub coredms: bool,
+    /// Whether the broker answers this replica.
+    pub broker: bool,
+}
+
+/// One pipeline, as a gateway replica sees it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadedPipeline {
+    /// Name of the pipeline.
+    pub name: String,
+    /// Generation that is loaded and served.
+    pub generation: i64,
+    /// Rows written by all ingest apps of the pipeline, from the platform keyspace; absent while it cannot be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Rows and messages rejected, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<u64>,
+}

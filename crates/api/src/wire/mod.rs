@@ -1,0 +1,6 @@
+//! Shapes that the programs exchange: mounted configuration, queue messages, REST bodies.
+
+pub mod config;
+pub mod internal;
+pub mod rest;
+pub mod work;

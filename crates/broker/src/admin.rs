@@ -1,0 +1,114 @@
+//! What the operator does in a broker: virtual hosts, users, queues. Every call is idempotent.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+/// A failure of an administrative call.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AdminError {
+    /// Nobody answers; try again later.
+    #[error("the broker does not answer: {0}")]
+    Unavailable(String),
+    /// The broker refuses the login.
+    #[error("the broker refuses the login of `{username}`")]
+    LoginRefused {
+        /// User who tried.
+        username: String,
+    },
+    /// The broker refuses the call for another reason.
+    #[error("the broker refuses {action}: {reason}")]
+    Refused {
+        /// What was to be done.
+        action: String,
+        /// What the broker said.
+        reason: String,
+    },
+}
+
+/// Where the broker's management API is and who logs in.
+#[derive(Clone)]
+pub struct ManagementConnection {
+    /// Base URL, e.g. `http://broker.simbdp-system.svc:15672`.
+    pub url: String,
+    /// Administrator.
+    pub username: String,
+    /// Password.
+    pub password: String,
+}
+
+/// A tenant's virtual host, its user and its limits.
+#[derive(Clone)]
+pub struct Tenancy {
+    /// Virtual host.
+    pub vhost: String,
+    /// User with rights on the virtual host alone.
+    pub username: String,
+    /// Password of the user.
+    pub password: String,
+    /// Most connections to the virtual host.
+    pub max_connections: u32,
+    /// Most queues in the virtual host.
+    pub max_queues: u32,
+}
+
+/// Names of what a tenancy has, for its end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TenancyNames {
+    /// Virtual host.
+    pub vhost: String,
+    /// User.
+    pub username: String,
+}
+
+/// A pipeline's work queue with its dead-letter queue.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PipelineQueues {
+    /// Virtual host.
+    pub vhost: String,
+    /// Work queue: quorum, `overflow: reject-publish`, dead-lettering at least once, a high delivery limit as a backstop.
+    pub queue: String,
+    /// Dead-letter queue: quorum.
+    pub dead_letter_queue: String,
+    /// Most bytes in the work queue.
+    pub max_bytes: u64,
+    /// Longest time a consumer may hold a message, milliseconds.
+    pub consumer_timeout_ms: u64,
+}
+
+/// How full a queue is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct QueueTotals {
+    /// Name of the queue.
+    pub name: String,
+    /// Messages ready for delivery.
+    pub ready: u64,
+    /// Messages delivered and not yet acknowledged.
+    pub unacknowledged: u64,
+}
+
+/// Logs in, as the operator, to any Broker. The seam for tests and for other brokers.
+#[async_trait]
+pub trait AdminConnector: Send + Sync {
+    /// Logs in.
+    async fn connect(&self, connection: &ManagementConnection) -> Result<Arc<dyn BrokerAdmin>, AdminError>;
+}
+
+/// An administrator's session in a broker.
+#[async_trait]
+pub trait BrokerAdmin: Send + Sync {
+    /// Version of the broker that answers.
+    async fn version(&self) -> Result<String, AdminError>;
+    /// Virtual host, user with its password, permissions and limits.
+    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError>;
+    /// Takes the user's permissions and connections away; queues stay.
+    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError>;
+    /// Deletes user and virtual host with all queues. What is already gone is fine.
+    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError>;
+    /// Declares both queues; changes of limits are applied by policy, so that no queue has to be made anew.
+    async fn ensure_queues(&self, queues: &PipelineQueues) -> Result<(), AdminError>;
+    /// Deletes both queues; what is still in them is lost. What is already gone is fine.
+    async fn delete_queues(&self, vhost: &str, queue: &str, dead_letter_queue: &str) -> Result<(), AdminError>;
+    /// Every queue of a virtual host, in one call.
+    async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError>;
+}

@@ -1,0 +1,23 @@
+//! Queues between acceptance and ingest. [`BrokerAdmin`] is for the operator, [`Publisher`] for the
+//! gateway, [`Consumer`] for ingest apps.
+
+pub mod admin;
+pub mod queue;
+
+pub use admin::{AdminConnector, BrokerAdmin};
+pub use queue::{Consumer, Delivery, Message, Publisher};
+
+/// Where a broker is and who logs in.
+#[derive(Clone)]
+pub struct Connection {
+    /// Host name.
+    pub host: String,
+    /// AMQP port.
+    pub port: u16,
+    /// Virtual host.
+    pub vhost: String,
+    /// User.
+    pub username: String,
+    /// Password. Never logged: `Debug` is not derived.
+    pub password: String,
+}

@@ -1,0 +1,90 @@
+//! Publishing with confirmation, and consuming with acknowledgement.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// A message on its way into a queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Id: source id and ordinal, unique for a record.
+    pub id: String,
+    /// Body.
+    pub body: Bytes,
+    /// Headers of [`simbdp_api::wire::work::headers`].
+    pub headers: Vec<(String, HeaderValue)>,
+}
+
+/// Value of a header.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HeaderValue {
+    /// Text.
+    Text(String),
+    /// 64-bit integer.
+    Long(i64),
+}
+
+/// Why a message was not confirmed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PublishError {
+    /// The queue holds as much as it may: slow down and try again.
+    #[error("the queue is full")]
+    Full,
+    /// The broker cannot be asked, or did not confirm in time: whether the message is in the queue is not known.
+    #[error("the broker does not answer: {0}")]
+    Unavailable(String),
+    /// There is no such queue.
+    #[error("queue `{0}` is not there")]
+    NoQueue(String),
+}
+
+/// Publishes with confirmation. Reconnects by itself.
+#[async_trait]
+pub trait Publisher: Send + Sync {
+    /// Publishes to a queue; each result is confirmed by a quorum of the queue's replicas or says why not, in order of the messages.
+    async fn publish(&self, queue: &str, messages: Vec<Message>) -> Vec<Result<(), PublishError>>;
+    /// Whether the broker answers now.
+    async fn ready(&self) -> bool;
+}
+
+/// A message taken from a queue, not yet acknowledged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// Tag for acknowledgement; good for the consumer's current connection only.
+    pub tag: Tag,
+    /// How often it was delivered before and came back: `x-acquired-count` (4.3 and later) or `x-delivery-count`.
+    pub returns: u32,
+}
+
+/// Tag of a delivery, bound to the connection that it came on.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Tag {
+    /// Connection, counted from 1; tags of an earlier one are void.
+    pub epoch: u64,
+    /// AMQP delivery tag.
+    pub delivery: u64,
+}
+
+/// A failure of a consumer.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ConsumeError {
+    /// The connection is lost; what was taken and not acknowledged comes again. Ask for the next delivery to reconnect.
+    #[error("the broker does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Takes messages from one queue, at most `prefetch` unacknowledged. Reconnects by itself, with back-off.
+#[async_trait]
+pub trait Consumer: Send + Sync {
+    /// The next delivery; waits until there is one. Cancel-safe.
+    async fn next(&mut self) -> Result<Delivery, ConsumeError>;
+    /// Acknowledges deliveries; they are gone from the queue. Void tags are ignored: those messages come again.
+    async fn ack(&mut self, tags: &[Tag]) -> Result<(), ConsumeError>;
+    /// Hands deliveries back to the queue.
+    async fn hand_back(&mut self, tags: &[Tag]) -> Result<(), ConsumeError>;
+    /// Changes how many deliveries may be unacknowledged; those held are handed back first by the caller.
+    async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), ConsumeError>;
+    /// Stops taking; held deliveries can still be acknowledged.
+    async fn stop(&mut self) -> Result<(), ConsumeError>;
+}

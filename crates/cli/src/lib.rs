@@ -1,0 +1,1 @@
+//! The simbdp command line: fetchdata, ingestmessage, query and more

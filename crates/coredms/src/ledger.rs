@@ -1,0 +1,105 @@
+//! The ledger: what became of each file; claims of contents; totals of pipelines; attempts of suspects.
+//! It lies in the platform's keyspace of the tenant's own coredms.
+
+use async_trait::async_trait;
+use simbdp_api::pipeline::Period;
+use simbdp_api::wire::rest::{FilePage, FileRecord, FileState};
+use simbdp_api::wire::work::FileWork;
+use uuid::Uuid;
+
+use crate::store::StoreError;
+
+/// How a claim of a content ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Claim {
+    /// The content is this file's.
+    Granted,
+    /// The content is that of another file, which is queued, running or done.
+    TakenBy(Uuid),
+}
+
+/// How an attempt to take a file for ingest ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Taken {
+    /// It is this app's to ingest (again, if another app died with it).
+    Ingest,
+    /// It has ended already, in this state: acknowledge and go on.
+    Ended(FileState),
+}
+
+/// What ingest found in a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Done, Failed or Duplicate.
+    pub state: FileState,
+    /// Rows written.
+    pub accepted: u64,
+    /// Rows quarantined.
+    pub rejected: u64,
+    /// Seconds of ingest.
+    pub seconds: f64,
+    /// URL path of the quarantined rows.
+    pub rejects: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The file with the same bytes.
+    pub duplicate_of: Option<Uuid>,
+}
+
+/// Running totals of one ingest app instance; overwritten, never incremented, so repeating is harmless.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totals {
+    /// Rows written.
+    pub rows: u64,
+    /// Rows and messages rejected.
+    pub rejected: u64,
+}
+
+/// Which files to list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FileQuery {
+    /// Of this pipeline only.
+    pub pipeline: Option<String>,
+    /// In this state only.
+    pub state: Option<FileState>,
+    /// Most files of the page.
+    pub limit: u32,
+    /// `nextPage` of the page before.
+    pub page: Option<String>,
+}
+
+/// The ledger of one tenant. State changes are compare-and-set.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Claims a content (sha256) of a pipeline for a file. A claim held by a Failed file, or `force`, passes on.
+    /// Claiming again for the same file is granted.
+    async fn claim(&self, work: &FileWork) -> Result<Claim, StoreError>;
+    /// Releases the claim of a file whose upload came to nothing.
+    async fn release(&self, work: &FileWork) -> Result<(), StoreError>;
+    /// Enters a staged file, if it is not there yet.
+    async fn staged(&self, work: &FileWork) -> Result<(), StoreError>;
+    /// Staged → Queued; a later state stays.
+    async fn queued(&self, id: Uuid) -> Result<(), StoreError>;
+    /// Claims the content and takes the file: (absent, Staged, Queued, Ingesting) → Ingesting, or → Duplicate when the
+    /// content is another's. Enters it first where the gateway could not.
+    async fn take(&self, work: &FileWork, instance: &str) -> Result<Taken, StoreError>;
+    /// Ingesting → the outcome's state; false when it had ended already.
+    async fn ended(&self, id: Uuid, outcome: &Outcome) -> Result<bool, StoreError>;
+    /// One file.
+    async fn file(&self, id: Uuid) -> Result<Option<FileRecord>, StoreError>;
+    /// Files, newest first.
+    async fn files(&self, query: &FileQuery) -> Result<FilePage, StoreError>;
+    /// Counts one more file of `scope` (a pipeline, or the whole tenant as `*`) in the period that `at_millis` lies in;
+    /// false, and nothing counted, when `limit` is reached. Exact under concurrency.
+    async fn count_file(&self, scope: &str, per: Period, at_millis: i64, limit: u32) -> Result<bool, StoreError>;
+    /// Takes back one count.
+    async fn uncount_file(&self, scope: &str, per: Period, at_millis: i64) -> Result<(), StoreError>;
+    /// Overwrites the totals of one ingest app instance.
+    async fn put_totals(&self, pipeline: &str, instance: &str, totals: Totals) -> Result<(), StoreError>;
+    /// Sum of all instances' totals.
+    async fn totals(&self, pipeline: &str) -> Result<Totals, StoreError>;
+    /// Records one more attempt at a suspect message, before it is tried; returns the attempts with this one.
+    async fn attempt(&self, pipeline: &str, message_id: &str) -> Result<u32, StoreError>;
+    /// Forgets the attempts of a message that was written or condemned.
+    async fn forget_attempts(&self, pipeline: &str, message_id: &str) -> Result<(), StoreError>;
+}

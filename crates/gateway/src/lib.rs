@@ -1,0 +1,1 @@
+//! The tenant's REST front end: uploads, messages, ledger and reads

@@ -1,0 +1,1 @@
+//! The ingest app: moves staged files and queued messages into the tenant's tables

@@ -1,0 +1,1 @@
+//! Servers, faults and assertions that the tests share

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Installs what Debian has and compiles the rest; what is up to date is skipped.
+# 'build.sh control-plane' stops at what an API server without a node needs.
+set -euo pipefail
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+export GOMODCACHE=$CACHE/gomod GOCACHE=$CACHE/gobuild GOFLAGS=-mod=readonly GOWORK=off
+# The registry's modules may ask for a newer Go than the one installed; go fetches it.
+export GOTOOLCHAIN=auto
+
+KUBE_NAMES=(etcd kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubectl kubelet)
+
+# PROGRAM=PACKAGE: what must be on the machine.
+DEBIAN_PROGRAMS=(containerd=containerd runc=runc nft=nftables iptables=iptables conntrack=conntrack
+	ip=iproute2 jq=jq openssl=openssl buildah=buildah debootstrap=debootstrap
+	/usr/lib/cni/bridge=containernetworking-plugins)
+
+missing_packages() {
+	local pair
+	for pair in "${DEBIAN_PROGRAMS[@]}"; do
+		if ! command -v "${pair%%=*}" >/dev/null; then
+			echo "${pair#*=}"
+		fi
+	done
+}
+
+install_packages() {
+	local packages
+	mapfile -t packages < <(missing_packages)
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"
+}
+
+# check_pin DIRECTORY MODULE VERSION: go.mod and versions.env must agree.
+check_pin() {
+	grep -qE "^(require )?[[:space:]]*$2 v${3//./\\.}( |\$)" "$HERE/$1/go.mod" ||
+		fail "deploy/local/$1/go.mod does not require $2 v$3, which versions.env names"
+}
+
+# compile NAME DIRECTORY PACKAGE [LDFLAGS]: static but for kube, since images hold
+# nothing else.
+compile() {
+	local flags=${4:-} cgo=0
+	if [[ $1 == kube ]]; then
+		cgo=1
+	fi
+	cd "$HERE/$2"
+	CGO_ENABLED=$cgo go build -trimpath -ldflags "-s -w $flags" -o "$BIN/$1.new" "$3"
+	mv "$BIN/$1.new" "$BIN/$1"
+}
+
+# build NAME DIRECTORY PACKAGE [LDFLAGS]: compiles it if anything it is made of changed.
+build() {
+	local stamp
+	stamp=$(printf '%s %s %s\n' "$(digest_of "$HERE/$2")" "$3" "${4:-}")
+	if [[ -x $BIN/$1 && $(cat "$BIN/.$1" 2>/dev/null) == "$stamp" ]]; then
+		return
+	fi
+	step "compile $1" compile "$@"
+	echo "$stamp" >"$BIN/.$1"
+}
+
+build_kube() {
+	local version=k8s.io/component-base/version name
+	check_pin kube k8s.io/kubernetes "$KUBERNETES_VERSION"
+	check_pin kube go.etcd.io/etcd/server/v3 "$ETCD_VERSION"
+	build kube kube . "-X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitTreeState=clean
+		-X $version.gitMajor=${KUBERNETES_VERSION%%.*} -X $version.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
+	for name in "${KUBE_NAMES[@]}"; do
+		ln -sf kube "$BIN/$name"
+	done
+}
+
+build_others() {
+	check_pin coredns github.com/coredns/coredns "$COREDNS_VERSION"
+	check_pin local-path github.com/rancher/local-path-provisioner "$LOCAL_PATH_VERSION"
+	check_pin helm helm.sh/helm/v4 "$HELM_VERSION"
+	build pause pause .
+	build coredns coredns .
+	build local-path-provisioner local-path github.com/rancher/local-path-provisioner
+	build helm helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION"
+}
+
+if [[ ${1:-} != control-plane && -n $(missing_packages) ]]; then
+	step "install Debian packages" install_packages
+fi
+build_kube
+if [[ ${1:-} != control-plane ]]; then
+	build_others
+fi

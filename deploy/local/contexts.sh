@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# For each image: inputs_NAME prints what it is made of besides its Dockerfile and
+# base, context_NAME DIRECTORY lays out the directory that the Dockerfile copies from.
+
+PROFILE=${PROFILE:-dev}
+PROGRAMS=(simbdp-operator simbdp-gateway simbdp-ingest simbdp)
+
+# copy_program DIRECTORY FILE
+copy_program() {
+	mkdir -p "$1"
+	ln -f "$BIN/$2" "$1/$2" 2>/dev/null || cp "$BIN/$2" "$1/$2"
+}
+
+inputs_pause() { cat "$BIN/.pause"; }
+context_pause() { copy_program "$1" pause; }
+
+inputs_coredns() { cat "$BIN/.coredns"; }
+context_coredns() { copy_program "$1" coredns; }
+
+inputs_local_path() { cat "$BIN/.local-path-provisioner"; }
+context_local_path() { copy_program "$1" local-path-provisioner; }
+
+inputs_base() { echo "$BASE_SUITE" && digest_of "$HERE/rootfs.sh"; }
+context_base() { context_rootfs "$1" "$BASE_SUITE"; }
+
+inputs_base_rabbitmq() { echo "$RABBITMQ_SUITE" && digest_of "$HERE/rootfs.sh"; }
+context_base_rabbitmq() { context_rootfs "$1" "$RABBITMQ_SUITE"; }
+
+context_rootfs() {
+	mkdir -p "$1"
+	new_rootfs "$2" "$1/rootfs.tar"
+}
+
+inputs_cassandra() { echo "$CASSANDRA_VERSION" && digest_of "$FILES/cassandra"; }
+
+# context_cassandra: our files, and the jars with all they depend on.
+context_cassandra() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	cp -r "$FILES/cassandra/." "$1"
+	mvn --batch-mode --no-transfer-progress -Dmaven.repo.local="$CACHE/maven" \
+		--file "$1/pom.xml" -Dcassandra.version="$CASSANDRA_VERSION" \
+		dependency:copy-dependencies -DoutputDirectory="$1/lib" -DincludeScope=runtime
+}
+
+inputs_rabbitmq() { echo "$RABBITMQ_VERSION" && digest_of "$FILES/rabbitmq"; }
+context_rabbitmq() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	cp -r "$FILES/rabbitmq/." "$1"
+	echo "$RABBITMQ_VERSION" >"$1/version"
+}
+
+# product_version: the one that the workspace's manifest gives.
+product_version() {
+	sed -n '/^\[workspace\.package\]/,/^\[/s/^version *= *"\(.*\)".*/\1/p' "$ROOT/Cargo.toml"
+}
+
+# programs_directory: where cargo puts what it builds by this profile.
+programs_directory() {
+	echo "${CARGO_TARGET_DIR:-$ROOT/target}/${PROFILE/#dev/debug}"
+}
+
+# build_programs: by cargo, which knows best what is up to date.
+build_programs() {
+	step "compile simbdp ($PROFILE)" cargo build --manifest-path "$ROOT/Cargo.toml" --workspace --bins \
+		--profile "$PROFILE" ${CARGO_FEATURES:+--features "$CARGO_FEATURES"}
+}
+
+inputs_simbdp() {
+	local directory
+	directory=$(programs_directory)
+	(cd "$directory" && stat --format '%n %s %Y' "${PROGRAMS[@]}")
+	echo "$directory"
+}
+
+# context_simbdp: without debug information, which is nine tenths of their size.
+context_simbdp() {
+	local directory program
+	directory=$(programs_directory)
+	rm -rf "$1"
+	mkdir -p "$1"
+	for program in "${PROGRAMS[@]}"; do
+		strip -o "$1/$program" "$directory/$program"
+	done
+}

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# images.sh [NAME...]: builds images and gives them to the node, if one runs.
+# What an image is made of is hashed; an unchanged image is not built again.
+set -euo pipefail
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+# shellcheck source=rootfs.sh
+source "$HERE/rootfs.sh"
+# shellcheck source=contexts.sh
+source "$HERE/contexts.sh"
+
+FILES=$ROOT/deploy/images
+
+# reference NAME: the name by which pods ask for the image.
+reference() {
+	case $1 in
+	pause) echo "localhost/simbdp-local/pause:$PAUSE_VERSION" ;;
+	coredns) echo "localhost/simbdp-local/coredns:$COREDNS_VERSION" ;;
+	local-path) echo "localhost/simbdp-local/local-path:$LOCAL_PATH_VERSION" ;;
+	base) echo "localhost/simbdp-local/base:$BASE_SUITE" ;;
+	base-rabbitmq) echo "localhost/simbdp-local/base:$RABBITMQ_SUITE" ;;
+	cassandra) echo "docker.io/library/cassandra:$CASSANDRA_TAG" ;;
+	rabbitmq) echo "docker.io/library/rabbitmq:$RABBITMQ_TAG" ;;
+	simbdp) echo "docker.io/simbdp/simbdp:$(product_version)" ;;
+	*) fail "there is no image called '$1'" ;;
+	esac
+}
+
+# base_of NAME: the image it is built on, if that is one of ours.
+base_of() {
+	case $1 in
+	cassandra | simbdp) echo base ;;
+	rabbitmq) echo base-rabbitmq ;;
+	esac
+}
+
+# dockerfile_of NAME: both Debian bases are made by the same file.
+dockerfile_of() {
+	echo "$FILES/${1/base-rabbitmq/base}/Dockerfile"
+}
+
+builder() {
+	buildah --root "$CACHE/buildah" --runroot "$CACHE/buildah-run" --storage-driver overlay "$@"
+}
+
+# make_image NAME BASE: from its context to an archive.
+make_image() {
+	local name=$1 base=${2:-} ref archive=$IMAGES/$1.tar arguments=()
+	ref=$(reference "$name")
+	"context_${name//-/_}" "$IMAGES/$name"
+	if [[ -n $base ]]; then
+		arguments=(--build-arg "BASE=$(reference "$base")")
+	fi
+	builder bud --isolation chroot --layers --pull-never "${arguments[@]}" \
+		--file "$(dockerfile_of "$name")" --tag "$ref" "$IMAGES/$name"
+	rm -f "$archive"
+	# Not compressed: it never leaves this machine, and time is dearer than space.
+	builder push "$ref" "docker-archive:$archive:$ref"
+	# Layers of earlier builds.
+	builder rmi --prune >/dev/null || true
+}
+
+# build_image NAME: after its base, if anything that it is made of changed.
+build_image() {
+	local name=$1 base stamp
+	base=$(base_of "$name")
+	if [[ -n $base ]]; then
+		build_image "$base"
+	fi
+	stamp=$({
+		reference "$name"
+		digest_of "$(dockerfile_of "$name")"
+		"inputs_${name//-/_}"
+		if [[ -n $base ]]; then
+			cat "$IMAGES/$base.stamp"
+		fi
+	} | sha256sum | cut -c1-16)
+	if [[ -f $IMAGES/$name.tar && $(cat "$IMAGES/$name.stamp" 2>/dev/null) == "$stamp" ]]; then
+		return
+	fi
+	rm -f "$IMAGES/$name.stamp"
+	step "build image $name" make_image "$name" "$base"
+	echo "$stamp" >"$IMAGES/$name.stamp"
+}
+
+# release_storage: buildah leaves its store mounted on itself.
+release_storage() {
+	umount "$CACHE/buildah/overlay" 2>/dev/null || true
+}
+
+if uses_current_cluster; then
+	fail "images are built for the local cluster; push them to your cluster's registry from deploy/images"
+fi
+"$HERE/build.sh"
+trap release_storage EXIT
+names=("$@")
+if ((${#names[@]} == 0)); then
+	names=(simbdp cassandra rabbitmq)
+fi
+for name in "${names[@]}"; do
+	if [[ $name == simbdp ]]; then
+		build_programs
+	fi
+	build_image "$name"
+done
+if [[ -S $CONTAINERD_SOCKET ]]; then
+	step "load ${names[*]}" "$HERE/load.sh" "${names[@]}"
+fi

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# load.sh NAME...: gives the node the archives of these images, where they changed.
+set -euo pipefail
+# shellcheck source=lib.sh
+source "$(dirname "$0")/lib.sh"
+
+LOADED=$STATE/loaded
+
+load() {
+	local archive=$IMAGES/$1.tar stamp
+	stamp=$(cat "$IMAGES/$1.stamp")
+	if [[ $(cat "$LOADED/$1" 2>/dev/null) == "$stamp" ]]; then
+		return
+	fi
+	ctr_local images import "$archive"
+	mkdir -p "$LOADED"
+	echo "$stamp" >"$LOADED/$1"
+}
+
+if ! ctr_local version >/dev/null 2>&1; then
+	say "no local cluster runs: 'make cluster' will load the images"
+	exit 0
+fi
+for name in "$@"; do
+	load "$name"
+done

@@ -1,0 +1,3 @@
+module simbdp.dev/local/pause
+
+go 1.24.0

@@ -1,0 +1,2 @@
+//! simbdp-operator
+fn main() {}
