@@ -22,6 +22,7 @@ clean_cluster() {
 	remove_network
 	remove_mounts "$1"
 	remove_cgroups
+	remove_strays "$1"
 	rm -rf "$RUN"
 }
 
@@ -57,6 +58,24 @@ kill_shims() {
 	done
 }
 
+# remove_strays STATE_DIRECTORY: what lies at places that cannot be configured.
+remove_strays() {
+	local socket
+	# Helper processes' sockets; those that nothing listens on are dead, whoever's.
+	for socket in /run/containerd/s/*; do
+		if [[ -S $socket ]] && ! ss -xlH "src $socket" | grep -q .; then
+			rm -f "$socket"
+		fi
+	done
+	find /var/log/containers -lname "$1/pod-logs/*" -delete 2>/dev/null || true
+	rm -f /var/lib/kubelet/device-plugins/kubelet.sock
+	rmdir /run/containerd/s /run/containerd/runc/k8s.io /run/containerd/runc /run/containerd \
+		/var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
+	if [[ -f $RUN/ip_forward ]]; then
+		sysctl -qw "net.ipv4.ip_forward=$(<"$RUN/ip_forward")"
+	fi
+}
+
 remove_network() {
 	remove_pod_namespaces
 	local port
@@ -75,12 +94,11 @@ remove_pod_namespaces() {
 	local results=/var/lib/cni/results file namespace container
 	for file in "$results"/simbdp-local-*; do
 		[[ -f $file ]] || continue
-		namespace=$(jq -r '.netns // empty' "$file")
-		container=$(jq -r '.containerId // empty' "$file")
-		if [[ $namespace == /var/run/netns/cni-* || $namespace == /run/netns/cni-* ]]; then
+		for namespace in $(jq -r '.result.interfaces[]?.sandbox // empty' "$file"); do
 			umount -l "$namespace" 2>/dev/null || true
 			rm -f "$namespace"
-		fi
+		done
+		container=$(jq -r '.containerId // empty' "$file")
 		rm -f "$file" "$results"/cni-loopback-"$container"-lo
 	done
 	rmdir "$results" /var/lib/cni/cache /var/lib/cni /run/netns 2>/dev/null || true

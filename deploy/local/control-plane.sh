@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034 # COMMAND is read by those who call these
+# shellcheck shell=bash disable=SC2034,SC2054 # COMMAND is read by those who call these; commas are values
 # The commands of a control plane's servers, each put in COMMAND. DIRECTORY holds
 # their state and the keys that pki.sh made.
 

@@ -5,6 +5,9 @@
 prepare_node() {
 	mkdir -p "$RUN/containerd" "$STATE/cni" "$STATE/kubelet" "$STATE/volumes"
 	prepare_bridge
+	if [[ ! -f $RUN/ip_forward ]]; then
+		sysctl -n net.ipv4.ip_forward >"$RUN/ip_forward"
+	fi
 	sysctl -qw net.ipv4.ip_forward=1
 	# Replies between two pods of the node must pass kube-proxy's translation too.
 	modprobe br_netfilter 2>/dev/null || true
@@ -57,6 +60,10 @@ write_containerd_config() {
 		    conf_dir = "$STATE/cni"
 		  [plugins."io.containerd.grpc.v1.cri".containerd]
 		    snapshotter = "overlayfs"
+		    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+		      runtime_type = "io.containerd.runc.v2"
+		      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+		        Root = "$RUN/runc"
 	END
 }
 
@@ -82,6 +89,7 @@ write_kubelet_config() {
 		clusterDNS: [$DNS_SERVICE_IP]
 		clusterDomain: cluster.local
 		resolvConf: $STATE/resolv.conf
+		podLogsDir: $STATE/pod-logs
 		maxPods: 110
 		serializeImagePulls: false
 		evictionHard: {memory.available: 200Mi, nodefs.available: 1%, imagefs.available: 1%}

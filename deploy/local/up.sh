@@ -30,8 +30,8 @@ take_over() {
 
 check_room() {
 	[[ $(id -u) == 0 ]] || fail "a node needs root; use SIMBDP_CLUSTER=current with a cluster of your own"
-	# The longest socket that the kubelet makes; Linux allows 107 characters.
-	local socket=$STATE/kubelet/device-plugins/kubelet.sock
+	# The longest socket below it; Linux allows 107 characters.
+	local socket=$STATE/kubelet/pod-resources/kubelet.sock
 	((${#socket} <= 107)) || fail "$LOCAL is too long a path for sockets; set SIMBDP_LOCAL_DIR to a shorter one"
 }
 
