@@ -17,6 +17,10 @@ pub use coredms::{CoreDms, CoreDmsSpec, CoreDmsStatus};
 pub use pipeline::{IngestPipeline, IngestPipelineSpec, IngestPipelineStatus};
 pub use tenant::{Tenant, TenantSpec, TenantStatus};
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
+
 /// The API group of every custom resource of this project.
 pub const GROUP: &str = "simbdp.dev";
 /// The version of the custom resources.

@@ -1,0 +1,171 @@
+//! The definitions as a whole, and their rules evaluated as the API server would.
+
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use crate::common::Quantity;
+use crate::names::{PipelineName, TenantName};
+use crate::pipeline::{IngestPipelineSpec, Ttl};
+use crate::tenant::TenantSpec;
+use crate::{Broker, CoreDms, IngestPipeline, Tenant};
+
+/// Every schema node below a `properties` map, with its path.
+fn walk(path: &str, schema: &Value, visit: &mut dyn FnMut(&str, &Value)) {
+    visit(path, schema);
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        for (name, property) in properties {
+            walk(&format!("{path}.{name}"), property, visit);
+        }
+    }
+    if let Some(items) = schema.get("items") {
+        walk(&format!("{path}[]"), items, visit);
+    }
+}
+
+fn spec_schema<T: CustomResourceExt>() -> Value {
+    let crd = serde_json::to_value(T::crd()).unwrap();
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
+}
+
+#[test]
+fn every_string_and_list_of_a_spec_is_bounded_and_every_field_described() {
+    let schemas = [
+        ("Tenant", spec_schema::<Tenant>()),
+        ("IngestPipeline", spec_schema::<IngestPipeline>()),
+        ("CoreDms", spec_schema::<CoreDms>()),
+        ("Broker", spec_schema::<Broker>()),
+    ];
+    let mut faults = Vec::new();
+    for (kind, schema) in &schemas {
+        walk(kind, schema, &mut |path, node| {
+            let bounded = match node["type"].as_str() {
+                Some("string") => node.get("maxLength").is_some() || node.get("enum").is_some(),
+                Some("array") => node.get("maxItems").is_some(),
+                _ => true,
+            };
+            if !bounded {
+                faults.push(format!("{path} has no bound"));
+            }
+            if path.contains('.') && !path.ends_with("[]") && node.get("description").is_none() {
+                faults.push(format!("{path} has no description"));
+            }
+        });
+    }
+    assert_eq!(faults, Vec::<String>::new());
+}
+
+#[test]
+fn definitions_have_status_category_and_short_names() {
+    for (crd, short) in [
+        (Tenant::crd(), "tn"),
+        (IngestPipeline::crd(), "ip"),
+        (CoreDms::crd(), "cdms"),
+        (Broker::crd(), "bk"),
+    ] {
+        let names = &crd.spec.names;
+        assert_eq!(names.categories, Some(vec!["simbdp".to_owned()]));
+        assert_eq!(names.short_names, Some(vec![short.to_owned()]));
+        let version = &crd.spec.versions[0];
+        assert!(version.subresources.as_ref().unwrap().status.is_some());
+    }
+}
+
+#[test]
+fn conditions_are_a_list_map_by_type() {
+    let crd = serde_json::to_value(Tenant::crd()).unwrap();
+    let conditions = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+        ["properties"]["conditions"];
+    assert_eq!(conditions["x-kubernetes-list-type"], "map");
+    assert_eq!(conditions["x-kubernetes-list-map-keys"], json!(["type"]));
+}
+
+fn pipeline(change: impl FnOnce(&mut Value)) -> Value {
+    let mut spec = json!({
+        "batch": {},
+        "table": {
+            "name": "flights",
+            "columns": [{"name": "id", "type": "bigint"}, {"name": "at", "type": "timestamp"}],
+            "primaryKey": {"partition": ["id"], "clustering": [{"column": "at"}]},
+        },
+    });
+    change(&mut spec);
+    spec
+}
+
+fn refused(new: &Value, old: Option<&Value>) -> String {
+    kube::core::cel::validate_cel_schema::<IngestPipelineSpec>(new, old)
+        .err()
+        .map(|errors| errors.to_string())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_pipeline_is_either_batch_or_stream() {
+    assert_eq!(refused(&pipeline(|_| ()), None), "");
+    let both = pipeline(|spec| spec["stream"] = json!({}));
+    assert!(refused(&both, None).contains("exactly one of batch and stream"));
+    let neither = pipeline(|spec| {
+        spec.as_object_mut().unwrap().remove("batch");
+    });
+    assert!(refused(&neither, None).contains("exactly one of batch and stream"));
+}
+
+#[test]
+fn keys_name_columns() {
+    let partition = pipeline(|s| s["table"]["primaryKey"]["partition"] = json!(["nope"]));
+    assert!(refused(&partition, None).contains("primaryKey.partition names a column"));
+    let clustering =
+        pipeline(|s| s["table"]["primaryKey"]["clustering"] = json!([{"column": "nope"}]));
+    assert!(refused(&clustering, None).contains("primaryKey.clustering names a column"));
+    let twice = pipeline(|s| s["table"]["primaryKey"]["clustering"] = json!([{"column": "id"}]));
+    assert!(refused(&twice, None).contains("either in"));
+}
+
+#[test]
+fn names_that_fit_are_taken_and_others_refused() {
+    for good in ["a", "flights", "a-b-1", &"a".repeat(40)] {
+        assert!(TenantName::new(good).is_ok(), "{good}");
+    }
+    for bad in ["", "A", "1a", "a-", "-a", "a_b", "a.b", "ä", &"a".repeat(41)] {
+        let error = TenantName::new(bad).unwrap_err().to_string();
+        assert!(error.contains("1 to 40 lower-case letters"), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn derived_names_stay_within_their_systems_limits() {
+    let tenant = TenantName::new("a".repeat(40)).unwrap();
+    assert!(tenant.namespace().len() <= 63);
+    assert!(tenant.keyspace().len() <= 48 && tenant.platform_keyspace().len() <= 48);
+    assert_eq!(
+        TenantName::from_namespace(&tenant.namespace()),
+        Some(tenant)
+    );
+    let pipeline = PipelineName::new("p".repeat(40)).unwrap();
+    assert!(pipeline.ingest_workload().len() <= 52);
+}
+
+#[test]
+fn quantities_become_bytes() {
+    assert_eq!(Quantity::from("1Ki").bytes(), Ok(1024));
+    assert_eq!(Quantity::from("10Gi").bytes(), Ok(10 << 30));
+    assert_eq!(Quantity::from("5").bytes(), Ok(5));
+    assert!(Quantity::from("0").bytes().is_err());
+    assert!(Quantity::from("much").bytes().unwrap_err().to_string().contains("512Mi"));
+}
+
+#[test]
+fn times_to_live_become_seconds() {
+    assert_eq!(Ttl("90d".into()).seconds(), Ok(7_776_000));
+    assert_eq!(Ttl("3600s".into()).seconds(), Ok(3_600));
+    for bad in ["0d", "d", "1w", "99999d", "-1s", ""] {
+        assert!(Ttl(bad.into()).seconds().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_minimal_tenant_gets_the_documented_defaults() {
+    let spec: TenantSpec =
+        serde_yaml::from_str("coredms: {storage: {size: 1Gi}}").unwrap();
+    insta::assert_yaml_snapshot!(spec);
+}
