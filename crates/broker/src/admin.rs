@@ -91,7 +91,10 @@ pub struct QueueTotals {
 #[async_trait]
 pub trait AdminConnector: Send + Sync {
     /// Logs in.
-    async fn connect(&self, connection: &ManagementConnection) -> Result<Arc<dyn BrokerAdmin>, AdminError>;
+    async fn connect(
+        &self,
+        connection: &ManagementConnection,
+    ) -> Result<Arc<dyn BrokerAdmin>, AdminError>;
 }
 
 /// An administrator's session in a broker.
@@ -108,7 +111,12 @@ pub trait BrokerAdmin: Send + Sync {
     /// Declares both queues; changes of limits are applied by policy, so that no queue has to be made anew.
     async fn ensure_queues(&self, queues: &PipelineQueues) -> Result<(), AdminError>;
     /// Deletes both queues; what is still in them is lost. What is already gone is fine.
-    async fn delete_queues(&self, vhost: &str, queue: &str, dead_letter_queue: &str) -> Result<(), AdminError>;
+    async fn delete_queues(
+        &self,
+        vhost: &str,
+        queue: &str,
+        dead_letter_queue: &str,
+    ) -> Result<(), AdminError>;
     /// Every queue of a virtual host, in one call.
     async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError>;
 }

@@ -1,0 +1,195 @@
+//! [IO] Observes, plans and applies what the operator wants of RabbitMQ.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::http::{Api, client};
+use super::plan::{self, ObservedQueues, ObservedTenancy, PermissionView, Step};
+use crate::admin::{
+    AdminConnector, AdminError, BrokerAdmin, ManagementConnection, PipelineQueues, QueueTotals,
+    Tenancy, TenancyNames,
+};
+
+/// Logs in to RabbitMQ's management API.
+pub struct RabbitConnector {
+    http: reqwest::Client,
+}
+
+impl RabbitConnector {
+    /// One client, with its pool of connections, for all brokers. Fails only when TLS cannot be set up.
+    pub fn new() -> Result<Self, AdminError> {
+        let http = client().map_err(|error| AdminError::Refused {
+            action: "the start of an HTTP client".into(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self { http })
+    }
+}
+
+#[async_trait]
+impl AdminConnector for RabbitConnector {
+    async fn connect(
+        &self,
+        connection: &ManagementConnection,
+    ) -> Result<Arc<dyn BrokerAdmin>, AdminError> {
+        let api = Api::new(self.http.clone(), connection)?;
+        let _: IgnoredAny = api.get_one(&["whoami"]).await?;
+        Ok(Arc::new(RabbitAdmin { api }))
+    }
+}
+
+/// An administrator's login. Keeps no connection of its own.
+pub struct RabbitAdmin {
+    api: Api,
+}
+
+#[derive(Deserialize)]
+struct Overview {
+    rabbitmq_version: String,
+}
+
+#[derive(Deserialize)]
+struct Limits {
+    value: BTreeMap<String, i64>,
+}
+
+/// Absent while a queue has no leader.
+#[derive(Deserialize)]
+struct Totals {
+    name: String,
+    #[serde(default)]
+    messages_ready: u64,
+    #[serde(default)]
+    messages_unacknowledged: u64,
+}
+
+impl RabbitAdmin {
+    async fn permissions(&self, username: &str) -> Result<Vec<PermissionView>, AdminError> {
+        let permissions = self
+            .api
+            .get(&["users", username, "permissions"], &[])
+            .await?;
+        Ok(permissions.unwrap_or_default())
+    }
+
+    async fn observe_tenancy(
+        &self,
+        vhost: &str,
+        username: &str,
+    ) -> Result<ObservedTenancy, AdminError> {
+        let api = &self.api;
+        let there: Option<IgnoredAny> = api.get(&["vhosts", vhost], &[]).await?;
+        let limits: Option<Vec<Limits>> = api.get(&["vhost-limits", vhost], &[]).await?;
+        let limits = limits.unwrap_or_default();
+        Ok(ObservedTenancy {
+            vhost: there.is_some(),
+            user: api.get(&["users", username], &[]).await?,
+            permissions: self.permissions(username).await?,
+            own_permission: api
+                .get(&["permissions", vhost, api.username()], &[])
+                .await?,
+            limits: limits.into_iter().flat_map(|limits| limits.value).collect(),
+            connections: 0,
+        })
+    }
+
+    async fn observe_queues(&self, queues: &PipelineQueues) -> Result<ObservedQueues, AdminError> {
+        let vhost = queues.vhost.as_str();
+        let plain = [("disable_stats", "true")];
+        Ok(ObservedQueues {
+            policy: self
+                .api
+                .get(&["policies", vhost, &queues.queue], &[])
+                .await?,
+            queue: self
+                .api
+                .get(&["queues", vhost, &queues.queue], &plain)
+                .await?,
+            dead_letter_queue: self
+                .api
+                .get(&["queues", vhost, &queues.dead_letter_queue], &plain)
+                .await?,
+        })
+    }
+
+    async fn apply(&self, steps: Vec<Step>) -> Result<(), AdminError> {
+        for step in steps {
+            match step {
+                Step::Put { path, body } => self.api.put(&segments(&path), &body).await?,
+                Step::Delete { path } => self.api.delete(&segments(&path)).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn segments(path: &[String]) -> Vec<&str> {
+    path.iter().map(String::as_str).collect()
+}
+
+#[async_trait]
+impl BrokerAdmin for RabbitAdmin {
+    async fn version(&self) -> Result<String, AdminError> {
+        let overview: Overview = self.api.get_one(&["overview"]).await?;
+        Ok(overview.rabbitmq_version)
+    }
+
+    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
+        let observed = self
+            .observe_tenancy(&tenancy.vhost, &tenancy.username)
+            .await?;
+        self.apply(plan::tenancy(tenancy, &observed, self.api.username()))
+            .await
+    }
+
+    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
+        let path = ["connections", "username", names.username.as_str()];
+        let connections: Option<Vec<IgnoredAny>> = self.api.get(&path, &[]).await?;
+        let observed = ObservedTenancy {
+            permissions: self.permissions(&names.username).await?,
+            connections: connections.unwrap_or_default().len(),
+            ..ObservedTenancy::default()
+        };
+        self.apply(plan::suspension(names, &observed)).await
+    }
+
+    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
+        self.apply(plan::removal(names)).await
+    }
+
+    async fn ensure_queues(&self, queues: &PipelineQueues) -> Result<(), AdminError> {
+        let observed = self.observe_queues(queues).await?;
+        self.apply(plan::queues(queues, &observed)?).await
+    }
+
+    async fn delete_queues(
+        &self,
+        vhost: &str,
+        queue: &str,
+        dead_letter_queue: &str,
+    ) -> Result<(), AdminError> {
+        self.apply(plan::queue_removal(vhost, queue, dead_letter_queue))
+            .await
+    }
+
+    async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError> {
+        let query = [("disable_stats", "true"), ("enable_queue_totals", "true")];
+        let totals: Option<Vec<Totals>> = self.api.get(&["queues", vhost], &query).await?;
+        let totals = totals.ok_or_else(|| AdminError::Refused {
+            action: "the totals of its queues".into(),
+            reason: format!("virtual host `{vhost}` is not there"),
+        })?;
+        Ok(totals
+            .into_iter()
+            .map(|queue| QueueTotals {
+                name: queue.name,
+                ready: queue.messages_ready,
+                unacknowledged: queue.messages_unacknowledged,
+            })
+            .collect())
+    }
+}
