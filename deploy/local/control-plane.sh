@@ -40,7 +40,7 @@ controller_manager_command() {
 	local keys=$1/pki
 	COMMAND=("$BIN/kube-controller-manager" --kubeconfig "$1/controller-manager.kubeconfig"
 		--secure-port "$2" --bind-address 127.0.0.1 --leader-elect=false
-		--use-service-account-credentials
+		--use-service-account-credentials --kube-api-qps 500 --kube-api-burst 500
 		--service-account-private-key-file "$keys/service-account.key" --root-ca-file "$keys/ca.crt"
 		--cluster-signing-cert-file "$keys/ca.crt" --cluster-signing-key-file "$keys/ca.key")
 }

@@ -3,6 +3,7 @@
 
 # debian_mirror: where this machine's apt gets Debian from.
 debian_mirror() {
+	# shellcheck disable=SC2016 # apt's own variables
 	apt-get indextargets --format '$(REPO_URI) $(COMPONENT) $(CODENAME)' |
 		awk '$2 == "main" && $3 !~ /-/ { print $1; exit }'
 }
