@@ -1,6 +1,24 @@
-//! A converted record, or the reason why there is none.
+//! A converted record, or the reason why there is none; and the identity of records.
+
+use simbdp_api::column_type::{ColumnType, ScalarType};
 
 use crate::value::Value;
+
+/// Name of the identity column with the source id, first part of the partition key.
+pub const SOURCE_COLUMN: &str = "simbdp_source";
+/// Name of the identity column with the bucket of ordinals, second part of the partition key.
+pub const BUCKET_COLUMN: &str = "simbdp_bucket";
+/// Name of the identity column with the ordinal, the clustering key.
+pub const ORDINAL_COLUMN: &str = "simbdp_ordinal";
+/// Ordinals of one bucket, so that no file is one giant partition.
+pub const BUCKET_SIZE: u64 = 10_000;
+/// Columns of a table that has no primary key of its own, before its declared ones:
+/// `PRIMARY KEY ((simbdp_source, simbdp_bucket), simbdp_ordinal)`.
+pub const IDENTITY_COLUMNS: [(&str, ColumnType); 3] = [
+    (SOURCE_COLUMN, ColumnType::Scalar(ScalarType::Text)),
+    (BUCKET_COLUMN, ColumnType::Scalar(ScalarType::Int)),
+    (ORDINAL_COLUMN, ColumnType::Scalar(ScalarType::Bigint)),
+];
 
 /// A record that conforms to its table.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,4 +38,36 @@ pub struct RowFault {
     pub column: Option<String>,
     /// What is wrong and what would be right.
     pub reason: String,
+}
+
+impl RowFault {
+    pub(crate) fn of_row(reason: impl Into<String>) -> Self {
+        Self {
+            column: None,
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn of_column(column: &str, reason: impl Into<String>) -> Self {
+        Self {
+            column: Some(column.to_owned()),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Pushes the identity columns' values.
+pub(crate) fn push_identity(values: &mut Vec<Option<Value>>, source: &str, ordinal: u64) {
+    // A bucket beyond i32 would take 2 * 10^13 records of one source: saturate rather than wrap.
+    let bucket = i32::try_from(ordinal / BUCKET_SIZE).unwrap_or(i32::MAX);
+    values.push(Some(Value::Text(source.to_owned())));
+    values.push(Some(Value::Int(bucket)));
+    values.push(Some(Value::Bigint(
+        i64::try_from(ordinal).unwrap_or(i64::MAX),
+    )));
+}
+
+/// The version of a record: the base plus its ordinal.
+pub(crate) fn version(base: i64, ordinal: u64) -> i64 {
+    base.saturating_add(i64::try_from(ordinal).unwrap_or(i64::MAX))
 }

@@ -2,6 +2,7 @@
 
 use bigdecimal::BigDecimal;
 use chrono::{NaiveDate, NaiveTime};
+use simbdp_api::column_type::ColumnType;
 use uuid::Uuid;
 
 /// A value of a column. Null is [`None`] of an `Option<Value>`.
@@ -35,4 +36,17 @@ pub enum Value {
     List(Vec<Value>),
     /// Values by key, in the order of the input.
     Map(Vec<(Value, Value)>),
+}
+
+/// A text that is no value of the type: what is wrong and what would be right.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct ValueError(pub String);
+
+impl Value {
+    /// Reads a value as it is written in a CSV field or a query parameter: lists and maps as JSON,
+    /// blobs as base64, times in ISO 8601 (UTC where a timestamp names no zone).
+    pub fn parse(column_type: ColumnType, text: &str) -> Result<Self, ValueError> {
+        crate::convert::value(column_type, None, text).map_err(ValueError)
+    }
 }

@@ -1,0 +1,52 @@
+//! Converts one message: a JSON object. The gateway validates with it, the ingest app converts with it.
+
+use crate::MAX_RECORD_BYTES;
+use crate::object::ObjectReader;
+use crate::row::{Row, RowFault, push_identity, version};
+use crate::schema::RowSchema;
+
+/// Converts a message to a row. `source` and `ordinal` are its identity, `base` is the version of
+/// ordinal 0 of its source: the row has `base` plus `ordinal`.
+///
+/// # Errors
+/// Every fault of the message, at most 16 and how many more there are.
+pub fn convert(
+    schema: &RowSchema,
+    body: &[u8],
+    source: &str,
+    ordinal: u64,
+    base: i64,
+) -> Result<Row, Vec<RowFault>> {
+    if body.len() > MAX_RECORD_BYTES {
+        let reason = format!(
+            "has {} bytes, but a record takes at most {MAX_RECORD_BYTES} (2 MiB)",
+            body.len()
+        );
+        return Err(vec![RowFault::of_row(reason)]);
+    }
+    let mut values = Vec::with_capacity(schema.width());
+    if schema.has_identity() {
+        push_identity(&mut values, source, ordinal);
+    }
+    ObjectReader::default().read(schema, body, &mut values)?;
+    Ok(Row {
+        values,
+        version: version(base, ordinal),
+    })
+}
+
+/// Whether a message conforms, without making a row of it.
+///
+/// # Errors
+/// As [`convert`].
+pub fn validate(schema: &RowSchema, body: &[u8]) -> Result<(), Vec<RowFault>> {
+    convert(schema, body, "", 0, 0).map(drop)
+}
+
+/// The records of an NDJSON body: its lines that are not blank, each with its number, from 1.
+pub fn records(body: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    (1..)
+        .zip(body.split(|byte| *byte == b'\n'))
+        .filter(|(_, line)| !line.trim_ascii().is_empty())
+}
