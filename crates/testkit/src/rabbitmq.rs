@@ -1,0 +1,221 @@
+//! A real RabbitMQ for tests, on loopback, in a mount and process namespace of its own. It runs
+//! from a root file system with Debian's `rabbitmq-server`, or one of the official image, named by
+//! `SIMBDP_RABBITMQ_ROOT`. Needs root, for the namespaces.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use simbdp_broker::Connection;
+use simbdp_broker::admin::ManagementConnection;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Names the root file system with RabbitMQ in it.
+pub const ROOT_VARIABLE: &str = "SIMBDP_RABBITMQ_ROOT";
+/// Where its server programs are: Debian's package, the official image.
+const PROGRAMS: [&str; 2] = [
+    "usr/lib/rabbitmq/bin/rabbitmq-server",
+    "opt/rabbitmq/sbin/rabbitmq-server",
+];
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+const ADMINISTRATOR: &str = "operator";
+const PASSWORD: &str = "operator-password";
+
+/// Runs in the new namespaces. Everything ends with this shell, which ends when its standard input
+/// does: when the test is over, however it ended.
+const SCRIPT: &str = r#"
+mount --rbind /dev "$ROOT/dev"
+mount --bind "$DATA" "$ROOT/var/lib/rabbitmq"
+chroot "$ROOT" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/var/lib/rabbitmq LANG=C.UTF-8 \
+  RABBITMQ_NODENAME=rabbit@localhost ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$EPMD_PORT" \
+  RABBITMQ_DIST_PORT="$DIST_PORT" RABBITMQ_CONFIG_FILE=/var/lib/rabbitmq/rabbitmq.conf \
+  RABBITMQ_MNESIA_BASE=/var/lib/rabbitmq/mnesia RABBITMQ_LOG_BASE=/var/lib/rabbitmq/log \
+  RABBITMQ_ENABLED_PLUGINS_FILE=/var/lib/rabbitmq/enabled_plugins \
+  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none" \
+  "/$PROGRAM" </dev/null &
+read -r _ || true
+"#;
+
+/// A RabbitMQ server. Ends when it is dropped; its data too.
+pub struct RabbitMq {
+    root: PathBuf,
+    data: TempDir,
+    ports: Ports,
+    server: Option<Child>,
+}
+
+struct Ports {
+    amqp: u16,
+    management: u16,
+    epmd: u16,
+    distribution: u16,
+}
+
+impl Ports {
+    /// Free now; held until all are known, so that they differ.
+    fn free() -> Result<Self> {
+        let listeners: Vec<TcpListener> = (0..4)
+            .map(|_| TcpListener::bind(("127.0.0.1", 0)))
+            .collect::<Result<_, _>>()?;
+        let port = |n: usize| -> Result<u16> { Ok(listeners[n].local_addr()?.port()) };
+        Ok(Self {
+            amqp: port(0)?,
+            management: port(1)?,
+            epmd: port(2)?,
+            distribution: port(3)?,
+        })
+    }
+}
+
+impl RabbitMq {
+    /// Starts a server and waits until it answers.
+    pub async fn start() -> Result<Self> {
+        let root = std::env::var_os(ROOT_VARIABLE).with_context(|| {
+            format!("{ROOT_VARIABLE} is not set: it names a root file system with RabbitMQ, e.g. one made by debootstrap with the package rabbitmq-server")
+        })?;
+        let mut server = Self {
+            root: PathBuf::from(root),
+            data: tempfile::Builder::new().prefix("rabbitmq-").tempdir()?,
+            ports: Ports::free()?,
+            server: None,
+        };
+        server.configure()?;
+        server.run().await?;
+        Ok(server)
+    }
+
+    /// Starts it again after [`RabbitMq::kill`], on the same ports with the same data.
+    pub async fn run(&mut self) -> Result<()> {
+        ensure!(self.server.is_none(), "the server already runs");
+        let program = PROGRAMS
+            .iter()
+            .find(|program| self.root.join(program).exists())
+            .with_context(|| format!("no rabbitmq-server below {}", self.root.display()))?;
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let mut mount_proc = std::ffi::OsString::from("--mount-proc=");
+        mount_proc.push(self.root.join("proc"));
+        let child = Command::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child=KILL"])
+            .arg(mount_proc)
+            .args(["/bin/sh", "-ec", SCRIPT])
+            .env("ROOT", &self.root)
+            .env("DATA", self.data.path())
+            .env("PROGRAM", program)
+            .env("EPMD_PORT", self.ports.epmd.to_string())
+            .env("DIST_PORT", self.ports.distribution.to_string())
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot run unshare")?;
+        self.server = Some(child);
+        self.wait_until_it_answers().await
+    }
+
+    /// Kills it as `kill -9` does. What was confirmed is on its disk.
+    pub async fn kill(&mut self) -> Result<()> {
+        let Some(mut child) = self.server.take() else {
+            bail!("the server does not run");
+        };
+        child.kill().await?;
+        Ok(())
+    }
+
+    /// Where messages go, for this user.
+    pub fn connection(&self, vhost: &str, username: &str, password: &str) -> Connection {
+        Connection {
+            host: "127.0.0.1".into(),
+            port: self.ports.amqp,
+            vhost: vhost.into(),
+            username: username.into(),
+            password: password.into(),
+        }
+    }
+
+    /// The administrator's login.
+    pub fn management(&self) -> ManagementConnection {
+        ManagementConnection {
+            url: format!("http://127.0.0.1:{}", self.ports.management),
+            username: ADMINISTRATOR.into(),
+            password: PASSWORD.into(),
+        }
+    }
+
+    /// What the server wrote, for a failed test's message.
+    pub fn log(&self) -> PathBuf {
+        self.data.path().join("console.log")
+    }
+
+    fn configure(&self) -> Result<()> {
+        let Ports {
+            amqp, management, ..
+        } = self.ports;
+        let write = |name: &str, text: &str| fs::write(self.data.path().join(name), text);
+        write("enabled_plugins", "[rabbitmq_management].\n")?;
+        write(
+            "rabbitmq.conf",
+            &format!(
+                "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
+                 management.tcp.ip = 127.0.0.1\n\
+                 management.tcp.port = {management}\n\
+                 default_user = {ADMINISTRATOR}\n\
+                 default_pass = {PASSWORD}\n\
+                 loopback_users = none\n\
+                 log.console = true\n\
+                 log.file = false\n\
+                 disk_free_limit.absolute = 50MB\n\
+                 total_memory_available_override_value = 1GB\n"
+            ),
+        )?;
+        Ok(())
+    }
+
+    async fn wait_until_it_answers(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let ManagementConnection {
+            url,
+            username,
+            password,
+        } = self.management();
+        // A provider may be there already: any will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(5))
+            .build()?;
+        loop {
+            let alive = match &mut self.server {
+                Some(child) => child.try_wait()?.is_none(),
+                None => false,
+            };
+            ensure!(alive, "RabbitMQ ended at once: {}", tail(&self.log()));
+            // Management answers before messages are taken.
+            let management = http
+                .get(format!("{url}/api/whoami"))
+                .basic_auth(&username, Some(&password))
+                .send()
+                .await
+                .is_ok_and(|response| response.status().is_success());
+            let amqp = ("127.0.0.1", self.ports.amqp);
+            if management && tokio::net::TcpStream::connect(amqp).await.is_ok() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "RabbitMQ does not answer within {START_TIMEOUT:?}: {}",
+                tail(&self.log())
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(20).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
