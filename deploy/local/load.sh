@@ -17,7 +17,8 @@ load() {
 	echo "$stamp" >"$LOADED/$1"
 }
 
-if ! ctr_local version >/dev/null 2>&1; then
+# One that another checkout started is not ours to fill: 'up' will take it down.
+if [[ $(cat "$RUN/owner" 2>/dev/null) != "$STATE" ]] || ! ctr_local version >/dev/null 2>&1; then
 	say "no local cluster runs: 'make cluster' will load the images"
 	exit 0
 fi

@@ -40,9 +40,9 @@ start() {
 	fi
 }
 
-# stop NAME: ends the server, by force after 15 s.
+# stop NAME: ends the server, by force after 3 s: the state it would save is not kept.
 stop() {
-	local pid limit=$((SECONDS + 15)) signal=TERM
+	local pid limit=$((SECONDS + 3)) signal=TERM
 	while pid=$(pid_of "$1"); do
 		if ((SECONDS >= limit)); then
 			signal=KILL
