@@ -1,0 +1,242 @@
+//! The command line: raw arguments, with help and examples.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use uuid::Uuid;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything asked was done
+  1  something was refused: a file that does not conform, a rejected record, a failed file
+  2  the command line is wrong
+  3  the gateway or the cluster cannot be reached
+  4  the credentials are refused, or lack the right
+
+Credentials:
+  --server with a token (SIMBDP_TOKEN, --token-file) or a user (--user with SIMBDP_PASSWORD, --password-file),
+  or --tenant alone: the gateway is reached through the kubeconfig and the user's Secret is read, for those with the right.";
+
+/// Brings files and messages into a tenant's tables, and reads them.
+#[derive(Debug, Parser)]
+#[command(name = "simbdp", version, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// How results are printed.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, env = "SIMBDP_OUTPUT")]
+    pub output: Output,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the gateway is and who calls.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionArgs {
+    /// URL of the tenant's gateway, e.g. http://gateway.tenant-flights.svc:8080
+    #[arg(long, global = true, env = "SIMBDP_SERVER")]
+    pub server: Option<String>,
+    /// Tenant whose gateway is found through the kubeconfig, when there is no --server.
+    #[arg(long, global = true, env = "SIMBDP_TENANT")]
+    pub tenant: Option<String>,
+    /// User to log in as. With --tenant: whose Secret is read; the first user with the needed role when absent.
+    #[arg(long, global = true, env = "SIMBDP_USER")]
+    pub user: Option<String>,
+    /// File that holds the token.
+    #[arg(long, global = true, env = "SIMBDP_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// File that holds the user's password.
+    #[arg(long, global = true, env = "SIMBDP_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Output {
+    /// Columns for people.
+    Table,
+    /// JSON for programs.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Upload the files of a directory that conform to a batch pipeline's constraints.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights fetchdata ./incoming --pipeline weather --wait
+  simbdp --tenant flights fetchdata ./incoming --pipeline weather --watch
+  simbdp --server http://localhost:8080 fetchdata ./incoming --pipeline weather -o json")]
+    Fetchdata(Fetchdata),
+    /// Send records to a stream pipeline as messages.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights ingestmessage planes planes.ndjson
+  echo '{\"tailnum\": \"N1\"}' | simbdp --tenant flights ingestmessage planes
+  simbdp --tenant flights ingestmessage planes planes.csv")]
+    Ingestmessage(Ingestmessage),
+    /// Read rows of a table by its primary key.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights query planes --where tailnum=N14228
+  simbdp --tenant flights query weather --where origin=EWR --where time_hour.gte=2013-06-01T00:00:00Z --limit 24 -o csv
+  simbdp --tenant flights query weather --where origin=EWR --all -o json")]
+    Query(Query),
+    /// Show what a pipeline accepts.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights constraints weather
+  simbdp --tenant flights constraints")]
+    Constraints(Constraints),
+    /// Show what became of files.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights ledger
+  simbdp --tenant flights ledger --pipeline weather --state failed
+  simbdp --tenant flights ledger 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47
+  simbdp --tenant flights ledger 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --rejects")]
+    Ledger(Ledger),
+    /// Show a tenant, its database and its pipelines, and why what is not ready is not. Needs a kubeconfig.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights status
+  simbdp --tenant flights status -o json")]
+    Status(Status),
+}
+
+/// Arguments of `fetchdata`.
+#[derive(Debug, clap::Args)]
+pub struct Fetchdata {
+    /// Directory whose files are looked at, not those of its subdirectories; or a single file.
+    pub directory: PathBuf,
+    /// Pipeline that the files are for.
+    #[arg(short, long)]
+    pub pipeline: String,
+    /// Wait until every uploaded file has ended, and show what became of it.
+    #[arg(long)]
+    pub wait: bool,
+    /// Go on with new files, once they have not changed for --settle seconds, until interrupted.
+    #[arg(long)]
+    pub watch: bool,
+    /// Seconds for which a file must not change before --watch takes it.
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    pub settle: Duration,
+    /// Upload also what was uploaded before.
+    #[arg(long)]
+    pub force: bool,
+    /// Only check the files.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: u64 = text
+        .parse()
+        .map_err(|_| "a whole number of seconds".to_owned())?;
+    Ok(Duration::from_secs(seconds))
+}
+
+/// Arguments of `ingestmessage`.
+#[derive(Debug, clap::Args)]
+pub struct Ingestmessage {
+    /// Pipeline that the messages are for.
+    pub pipeline: String,
+    /// Files of NDJSON (.ndjson, .jsonl, .json) or CSV (.csv); standard input as NDJSON when there are none.
+    pub files: Vec<PathBuf>,
+    /// Records in one request.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    pub batch: u32,
+    /// Idempotency key of this run: sending the same input again with the same key shows it once. Made up when absent.
+    #[arg(long)]
+    pub key: Option<String>,
+}
+
+/// Arguments of `query`.
+#[derive(Debug, clap::Args)]
+pub struct Query {
+    /// Table.
+    pub table: String,
+    /// A condition: COLUMN=VALUE for each partition column and leading clustering columns,
+    /// COLUMN.gte=, .gt=, .lte= or .lt= for the next one.
+    #[arg(short, long = "where", value_parser = condition)]
+    pub conditions: Vec<(String, String)>,
+    /// Most rows.
+    #[arg(long, default_value_t = 100)]
+    pub limit: u64,
+    /// Every row, page by page.
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+}
+
+fn condition(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(column, value)| (column.to_owned(), value.to_owned()))
+        .ok_or_else(|| "write COLUMN=VALUE".to_owned())
+}
+
+/// Arguments of `constraints`.
+#[derive(Debug, clap::Args)]
+pub struct Constraints {
+    /// Pipeline; every one when absent.
+    pub pipeline: Option<String>,
+}
+
+/// Arguments of `ledger`.
+#[derive(Debug, clap::Args)]
+pub struct Ledger {
+    /// A file, by its id.
+    pub file: Option<Uuid>,
+    /// Show the rows of the file that were quarantined.
+    #[arg(long, requires = "file")]
+    pub rejects: bool,
+    /// Files of this pipeline only.
+    #[arg(long)]
+    pub pipeline: Option<String>,
+    /// Files in this state only.
+    #[arg(long, value_enum, ignore_case = true)]
+    pub state: Option<State>,
+    /// Most files.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// State of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum State {
+    Staged,
+    Queued,
+    Ingesting,
+    Done,
+    Failed,
+    Duplicate,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Status {}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn no_argument_takes_a_secret() {
+        for argument in Args::command().get_arguments() {
+            let id = argument.get_id().as_str();
+            let secret = id.contains("token") || id.contains("password");
+            assert!(!secret || id.ends_with("_file"), "{id}");
+        }
+    }
+
+    #[test]
+    fn conditions_are_split_at_the_first_equals_sign() {
+        assert_eq!(condition("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(condition("a").is_err());
+    }
+}

@@ -1,1 +1,0 @@
-//! The simbdp command line: fetchdata, ingestmessage, query and more

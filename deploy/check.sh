@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The quick loop: format, clippy, licences, scripts, charts, generated files in step, unit tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH=$PWD/.local/bin:$PATH
+# One set of features everywhere, so that nothing is compiled twice.
+features=(--workspace --features "${SIMBDP_FEATURES:-failpoints,cluster-tests}")
+
+deploy/tools.sh
+
+echo "==> format"
+cargo fmt --all --check
+
+echo "==> clippy"
+cargo clippy --quiet "${features[@]}" --all-targets -- --deny warnings
+
+echo "==> licences, bans, sources"
+cargo deny --log-level error check licenses bans sources
+
+echo "==> scripts"
+git ls-files '*.sh' '.ci/run' | xargs shellcheck --external-sources
+
+echo "==> generated files"
+make --no-print-directory generate
+git diff --exit-code --stat -- crds charts/simbdp-crds docs/api.md ||
+  { echo "error: generated files are out of step: commit what 'make generate' wrote" >&2; exit 1; }
+
+echo "==> charts"
+helm lint --quiet charts/simbdp charts/simbdp-crds
+
+echo "==> units"
+cargo test --quiet "${features[@]}" --lib --bins

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Everything: the quick loop, a real API server, real databases and brokers on loopback, then the local cluster.
+# From an empty machine: it installs and builds what it needs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+export PATH=$root/.local/bin:$PATH
+export CARGO_FEATURES=failpoints,cluster-tests
+export PROFILE=dev
+mkdir -p .local/log
+
+phase() { printf '\n==> %s (%d s since the start)\n' "$*" "$SECONDS"; }
+
+finish() {
+  local status=$?
+  if [[ ${SIMBDP_CLUSTER:-local} == local && ${SIMBDP_KEEP_CLUSTER:-} != true ]]; then
+    deploy/local/down.sh || status=1
+  fi
+  if ((status != 0)); then
+    echo "error: the tests failed; logs of the cluster's servers are in .local/log" >&2
+  fi
+  exit "$status"
+}
+
+phase "programs of the local cluster"
+deploy/local/build.sh
+
+phase "quick loop"
+deploy/check.sh
+
+phase "local cluster and images"
+trap finish EXIT
+make --no-print-directory cluster images
+deploy/data.sh
+
+phase "real servers on loopback, real API server"
+export SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra-root
+export SIMBDP_RABBITMQ_ROOT=$root/.local/images/rabbitmq-root
+cargo test --quiet --workspace --features "$CARGO_FEATURES" --test apiserver --test broker --test coredms --test gateway --test ingest
+
+if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
+  export KUBECONFIG=$root/.local/kubeconfig
+fi
+phase "chart"
+deploy/install.sh
+
+phase "the main job, isolation, bad input, kills, teardown on the cluster"
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=1
+kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s

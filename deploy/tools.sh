@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Installs the tools of the checks into .local/bin, pinned: cargo-deny, shellcheck's package.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly CARGO_DENY=0.20.2
+
+if ! .local/bin/cargo-deny --version 2>/dev/null | grep -qF " $CARGO_DENY"; then
+  echo "==> install cargo-deny $CARGO_DENY"
+  CARGO_TARGET_DIR=$PWD/.local/cache/cargo-tools cargo install --quiet --locked --root .local "cargo-deny@$CARGO_DENY"
+fi
+if ! command -v shellcheck >/dev/null; then
+  echo "==> install shellcheck"
+  apt-get install --yes --quiet shellcheck >.local/log/apt-shellcheck.log 2>&1
+fi

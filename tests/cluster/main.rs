@@ -1,0 +1,11 @@
+//! What users do, on a real cluster: the main job, isolation, bad input, kills, teardown.
+//! `make test` brings the cluster up, installs the chart and runs this; tests run one after the other.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod harness;
+mod isolation;
+mod kills;
+mod lifecycle;
+mod main_job;
+mod table;
