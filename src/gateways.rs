@@ -1,0 +1,59 @@
+//! Asks gateway replicas for their state [IO], behind a trait for tests.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use simbdp_api::wire::internal::GatewayState;
+
+/// A gateway replica that cannot be asked.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the gateway {url} cannot be asked: {reason}")]
+pub struct GatewayError {
+    /// Base URL of the replica.
+    pub url: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Asks gateway replicas.
+#[async_trait]
+pub trait GatewayStates: Send + Sync {
+    /// `GET /internal/state` of the replica at a base URL, e.g. `http://gateway-0.gateway-replicas.tenant-x.svc:8081`.
+    async fn state(&self, url: &str, token: &str) -> Result<GatewayState, GatewayError>;
+}
+
+/// Asks over HTTP.
+pub struct HttpGateways {
+    client: reqwest::Client,
+}
+
+impl HttpGateways {
+    /// With short time-outs: a replica that does not answer is asked again by the next reconcile.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .timeout(Duration::from_secs(5))
+            .build()?;
+        Ok(Self { client })
+    }
+}
+
+#[async_trait]
+impl GatewayStates for HttpGateways {
+    async fn state(&self, url: &str, token: &str) -> Result<GatewayState, GatewayError> {
+        let failed = |error: reqwest::Error| GatewayError {
+            url: url.to_owned(),
+            reason: error.without_url().to_string(),
+        };
+        self.client
+            .get(format!("{url}/internal/state"))
+            .bearer_auth(token)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(failed)?
+            .json()
+            .await
+            .map_err(failed)
+    }
+}

@@ -1,0 +1,189 @@
+//! Prometheus metrics of the controllers, and the state of every custom resource.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::error::Failure;
+use crate::requeue::Key;
+
+/// A kind of custom resource.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Kind {
+    kind: String,
+}
+
+/// An error of a reconcile.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Error {
+    kind: String,
+    class: &'static str,
+    reason: &'static str,
+}
+
+/// A condition of an object.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Resource {
+    kind: String,
+    namespace: String,
+    name: String,
+    condition: String,
+}
+
+type Histograms = Family<Kind, Histogram, fn() -> Histogram>;
+
+/// Every metric of the operator.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Kind, Counter>,
+    errors: Family<Error, Counter>,
+    durations: Histograms,
+    conditions: Family<Resource, Gauge>,
+    leading: Gauge,
+    /// Series of each object, to be dropped with it.
+    series: Mutex<Vec<Resource>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("simbdp_operator");
+        let reconciles = Family::default();
+        let errors = Family::default();
+        let durations: Histograms = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 14)));
+        let conditions = Family::default();
+        let leading = Gauge::default();
+        registry.register("reconciles", "Reconciles that were run", reconciles.clone());
+        registry.register(
+            "reconcile_errors",
+            "Reconciles that failed, by class (invalid, transient) and reason",
+            errors.clone(),
+        );
+        registry.register(
+            "reconcile_duration_seconds",
+            "How long reconciles took",
+            durations.clone(),
+        );
+        registry.register(
+            "resource_condition",
+            "Conditions of custom resources: 1 when True, 0 when not",
+            conditions.clone(),
+        );
+        registry.register("leading", "1 while this process leads", leading.clone());
+        Self {
+            registry,
+            reconciles,
+            errors,
+            durations,
+            conditions,
+            leading,
+            series: Mutex::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Notes a reconcile.
+    pub fn reconciled(&self, kind: &str, took: Duration, failure: Option<&Failure>) {
+        let label = Kind { kind: kind.to_owned() };
+        self.reconciles.get_or_create(&label).inc();
+        self.durations.get_or_create(&label).observe(took.as_secs_f64());
+        if let Some(failure) = failure {
+            let error = Error {
+                kind: kind.to_owned(),
+                class: failure.class.as_str(),
+                reason: failure.reason,
+            };
+            self.errors.get_or_create(&error).inc();
+        }
+    }
+
+    /// Notes the conditions of an object.
+    pub fn state(&self, key: &Key, conditions: &[Condition]) {
+        self.forget(key);
+        let mut series = self.series.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for condition in conditions {
+            let label = Resource {
+                kind: key.kind.clone(),
+                namespace: key.namespace.clone().unwrap_or_default(),
+                name: key.name.clone(),
+                condition: condition.type_.clone(),
+            };
+            let value = i64::from(condition.status == "True");
+            self.conditions.get_or_create(&label).set(value);
+            series.push(label);
+        }
+    }
+
+    /// Drops everything about an object that is gone.
+    pub fn forget(&self, key: &Key) {
+        let mut series = self.series.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        series.retain(|label| {
+            let other = label.kind != key.kind
+                || label.name != key.name
+                || label.namespace != key.namespace.as_deref().unwrap_or_default();
+            if !other {
+                self.conditions.remove(label);
+            }
+            other
+        });
+    }
+
+    /// Notes whether this process leads.
+    pub fn lead(&self, leads: bool) {
+        self.leading.set(i64::from(leads));
+    }
+
+    /// Every metric in OpenMetrics text.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conditions::{Facts, ready};
+    use k8s_openapi::jiff::Timestamp;
+
+    fn key() -> Key {
+        Key {
+            kind: "CoreDms".into(),
+            namespace: Some("n".into()),
+            name: "c".into(),
+        }
+    }
+
+    #[test]
+    fn an_object_s_conditions_come_and_go_with_it() {
+        let metrics = Metrics::default();
+        let conditions = Facts::replacing(ready("")).conditions(&[], None, Timestamp::UNIX_EPOCH);
+        metrics.state(&key(), &conditions);
+        let line = r#"simbdp_operator_resource_condition{kind="CoreDms",namespace="n",name="c",condition="Ready"} 1"#;
+        assert!(metrics.encode().unwrap().contains(line));
+        metrics.forget(&key());
+        assert!(!metrics.encode().unwrap().contains("condition=\"Ready\""));
+    }
+
+    #[test]
+    fn errors_are_counted_by_class_and_reason() {
+        let metrics = Metrics::default();
+        let failure = Failure {
+            class: crate::error::Class::Transient,
+            reason: "ReadFailed",
+            message: String::new(),
+        };
+        metrics.reconciled("Tenant", Duration::from_millis(3), Some(&failure));
+        let text = metrics.encode().unwrap();
+        assert!(text.contains(r#"reconcile_errors_total{kind="Tenant",class="transient",reason="ReadFailed"} 1"#));
+        assert!(text.contains(r#"reconciles_total{kind="Tenant"} 1"#));
+    }
+}
