@@ -38,8 +38,8 @@ check_pin() {
 		fail "deploy/local/$1/go.mod does not require $2 v$3, which versions.env names"
 }
 
-# compile NAME DIRECTORY PACKAGE [LDFLAGS]: static but for kube, since images hold
-# nothing else.
+# compile NAME DIRECTORY PACKAGE [LDFLAGS]: static, since images hold nothing else; but
+# kube runs on the machine and uses its resolver, as the kubelet's own releases do.
 compile() {
 	local flags=${4:-} cgo=0
 	if [[ $1 == kube ]]; then

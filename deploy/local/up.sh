@@ -77,10 +77,11 @@ wait_until_ready() {
 
 # load_rest: the images of databases and brokers, where they have been built.
 load_rest() {
-	local archive
-	for archive in "$IMAGES"/*.tar; do
-		[[ -f $archive ]] || continue
-		"$HERE/load.sh" "$(basename "$archive" .tar)"
+	local name
+	for name in cassandra rabbitmq simbdp; do
+		if [[ -f $IMAGES/$name.stamp ]]; then
+			"$HERE/load.sh" "$name"
+		fi
 	done
 }
 
