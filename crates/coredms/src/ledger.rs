@@ -91,11 +91,27 @@ pub trait Ledger: Send + Sync {
     async fn files(&self, query: &FileQuery) -> Result<FilePage, StoreError>;
     /// Counts one more file of `scope` (a pipeline, or the whole tenant as `*`) in the period that `at_millis` lies in;
     /// false, and nothing counted, when `limit` is reached. Exact under concurrency.
-    async fn count_file(&self, scope: &str, per: Period, at_millis: i64, limit: u32) -> Result<bool, StoreError>;
+    async fn count_file(
+        &self,
+        scope: &str,
+        per: Period,
+        at_millis: i64,
+        limit: u32,
+    ) -> Result<bool, StoreError>;
     /// Takes back one count.
-    async fn uncount_file(&self, scope: &str, per: Period, at_millis: i64) -> Result<(), StoreError>;
+    async fn uncount_file(
+        &self,
+        scope: &str,
+        per: Period,
+        at_millis: i64,
+    ) -> Result<(), StoreError>;
     /// Overwrites the totals of one ingest app instance.
-    async fn put_totals(&self, pipeline: &str, instance: &str, totals: Totals) -> Result<(), StoreError>;
+    async fn put_totals(
+        &self,
+        pipeline: &str,
+        instance: &str,
+        totals: Totals,
+    ) -> Result<(), StoreError>;
     /// Sum of all instances' totals.
     async fn totals(&self, pipeline: &str) -> Result<Totals, StoreError>;
     /// Records one more attempt at a suspect message, before it is tried; returns the attempts with this one.

@@ -2,7 +2,10 @@
 //! [`Ledger`] are for the gateway and the ingest apps. Every error says whether the same call may
 //! succeed later.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 pub mod admin;
+pub mod cassandra;
 pub mod ledger;
 pub mod store;
 

@@ -61,8 +61,7 @@ pub struct Rows {
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Prepares the table's statements once. `table` is the declared one; the columns of [`Row::values`] follow it.
-    async fn table(&self, keyspace: &str, table: &TableSpec)
-    -> Result<Arc<dyn Table>, StoreError>;
+    async fn table(&self, keyspace: &str, table: &TableSpec) -> Result<Arc<dyn Table>, StoreError>;
     /// Whether the database answers now.
     async fn ready(&self) -> bool;
 }

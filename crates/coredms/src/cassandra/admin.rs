@@ -1,0 +1,188 @@
+//! What the operator does in a database: observe, plan, apply, wait until every member agrees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use scylla::client::session::Session;
+use simbdp_api::pipeline::TableSpec;
+use tokio::sync::Mutex;
+
+use super::bootstrap::apply;
+use super::connector::CassandraConnector;
+use super::ledger;
+use super::observe;
+use super::plan::{self, Observed, RoleState, Step};
+use super::schema::{self, TableDef};
+use crate::Connection;
+use crate::admin::{AdminError, Member, RoleLogin, StoreAdmin, Tenancy, TenancyNames};
+
+/// A superuser's session.
+pub(crate) struct CassandraAdmin {
+    pub session: Arc<Session>,
+    pub endpoints: Vec<String>,
+    /// One change of schema at a time in a database: members disagree for ever when two race.
+    pub changes: Arc<Mutex<()>>,
+    pub connector: CassandraConnector,
+}
+
+impl CassandraAdmin {
+    fn login(&self, role: &RoleLogin) -> Connection {
+        Connection {
+            endpoints: self.endpoints.clone(),
+            username: role.name.clone(),
+            password: role.password.clone(),
+        }
+    }
+
+    async fn role_state(&self, role: &RoleLogin) -> Result<Option<RoleState>, AdminError> {
+        let Some(row) = observe::role(&self.session, &role.name).await? else {
+            return Ok(None);
+        };
+        let can_login = row.can_login.unwrap_or(false);
+        let password_fits = match &row.salted_hash {
+            Some(hash) if can_login => {
+                let login = self.login(role);
+                self.connector.password_fits(&login, hash).await?
+            }
+            _ => false,
+        };
+        Ok(Some(RoleState {
+            can_login,
+            is_superuser: row.is_superuser.unwrap_or(false),
+            password_fits,
+        }))
+    }
+
+    async fn observe_tenancy(&self, tenancy: &Tenancy) -> Result<Observed, AdminError> {
+        let mut observed = Observed {
+            keyspaces: observe::keyspaces(&self.session).await?,
+            ..Observed::default()
+        };
+        for role in [&tenancy.tenant_role, &tenancy.platform_role] {
+            if let Some(state) = self.role_state(role).await? {
+                observed.roles.insert(role.name.clone(), state);
+            }
+            let rights = observe::rights(&self.session, &role.name).await?;
+            observed.rights.extend(rights);
+        }
+        Ok(observed)
+    }
+
+    async fn observe_names(&self, names: &TenancyNames) -> Result<Observed, AdminError> {
+        let mut roles = BTreeMap::new();
+        for name in &names.roles {
+            if let Some(row) = observe::role(&self.session, name).await? {
+                let state = RoleState {
+                    can_login: row.can_login.unwrap_or(false),
+                    ..RoleState::default()
+                };
+                roles.insert(name.clone(), state);
+            }
+        }
+        Ok(Observed {
+            keyspaces: observe::keyspaces(&self.session).await?,
+            roles,
+            rights: BTreeSet::new(),
+        })
+    }
+
+    /// The passwords were just set: there is no need to try them at the next reconcile.
+    async fn remember_passwords(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
+        for role in [&tenancy.tenant_role, &tenancy.platform_role] {
+            let row = observe::role(&self.session, &role.name).await?;
+            if let Some(hash) = row.and_then(|row| row.salted_hash) {
+                let login = self.login(role);
+                self.connector.password_set(&login, &hash).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ensure_ledger(&self, keyspace: &str) -> Result<(), AdminError> {
+        let there = observe::tables(&self.session, keyspace).await?;
+        for table in ledger::tables() {
+            self.ensure(keyspace, &table, &there).await?;
+        }
+        Ok(())
+    }
+
+    async fn ensure(
+        &self,
+        keyspace: &str,
+        table: &TableDef,
+        there: &BTreeMap<String, Vec<schema::ColumnState>>,
+    ) -> Result<(), AdminError> {
+        let there = there.get(&table.name).map_or(&[][..], Vec::as_slice);
+        let step =
+            schema::plan(keyspace, table, there).map_err(|conflict| AdminError::TableConflict {
+                table: table.name.clone(),
+                column: conflict.column,
+                reason: conflict.reason,
+            })?;
+        let steps: Vec<Step> = step.into_iter().collect();
+        apply(&self.session, &steps).await
+    }
+
+    /// Writes fail while members have different schemas, so nothing is ready before they agree.
+    async fn agree(&self) -> Result<(), AdminError> {
+        self.session
+            .await_schema_agreement()
+            .await
+            .map(|_| ())
+            .map_err(|error| {
+                AdminError::Unavailable(format!("members do not agree on the schema: {error}"))
+            })
+    }
+}
+
+#[async_trait]
+impl StoreAdmin for CassandraAdmin {
+    async fn members(&self) -> Result<Vec<Member>, AdminError> {
+        // Asked anew, so that a member that joined or left just now is counted right.
+        self.session
+            .refresh_metadata()
+            .await
+            .map_err(|error| AdminError::Unavailable(error.to_string()))?;
+        let cluster = self.session.get_cluster_state();
+        Ok(cluster
+            .get_nodes_info()
+            .iter()
+            .map(|node| Member {
+                address: node.address.ip().to_string(),
+                up: node.is_connected(),
+            })
+            .collect())
+    }
+
+    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
+        let _one = self.changes.lock().await;
+        let observed = self.observe_tenancy(tenancy).await?;
+        let steps = plan::tenancy(tenancy, &observed);
+        apply(&self.session, &steps).await?;
+        if steps.iter().any(|step| step.secret.is_some()) {
+            self.remember_passwords(tenancy).await?;
+        }
+        self.ensure_ledger(&tenancy.platform_keyspace).await?;
+        self.agree().await
+    }
+
+    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
+        let observed = self.observe_names(names).await?;
+        apply(&self.session, &plan::suspend(names, &observed)).await
+    }
+
+    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
+        let _one = self.changes.lock().await;
+        let observed = self.observe_names(names).await?;
+        apply(&self.session, &plan::drop(names, &observed)).await
+    }
+
+    async fn ensure_table(&self, keyspace: &str, table: &TableSpec) -> Result<(), AdminError> {
+        let _one = self.changes.lock().await;
+        let there = observe::tables(&self.session, keyspace).await?;
+        self.ensure(keyspace, &TableDef::declared(table), &there)
+            .await?;
+        self.agree().await
+    }
+}

@@ -1,0 +1,125 @@
+//! Groups rows into batches [pure]. Rows whose partitions lie on the same members go into one unlogged
+//! batch, which any of these members coordinates without asking another one for its rows; on a ring where
+//! each partition lies elsewhere, a batch of arbitrary rows would make the coordinator a bottleneck.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::encode::EncodedRow;
+
+/// Which members hold which tokens.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ring {
+    /// Tokens of the ring, ascending, each with the number of its replica set.
+    tokens: Vec<(i64, u32)>,
+}
+
+impl Ring {
+    /// A ring of tokens, each with the members that hold the range which ends at it.
+    pub(crate) fn new(tokens: impl IntoIterator<Item = (i64, Vec<Uuid>)>) -> Self {
+        let mut sets: HashMap<Vec<Uuid>, u32> = HashMap::new();
+        let mut ring: Vec<(i64, u32)> = tokens
+            .into_iter()
+            .map(|(token, mut replicas)| {
+                replicas.sort_unstable();
+                replicas.dedup();
+                let next = u32::try_from(sets.len()).unwrap_or(u32::MAX);
+                (token, *sets.entry(replicas).or_insert(next))
+            })
+            .collect();
+        ring.sort_unstable();
+        Self { tokens: ring }
+    }
+
+    /// The number of the replica set that holds a token: that of the next token of the ring, and beyond
+    /// the last one that of the first.
+    pub(crate) fn replica_set(&self, token: i64) -> u32 {
+        let next = self.tokens.partition_point(|(end, _)| *end < token);
+        self.tokens
+            .get(next)
+            .or(self.tokens.first())
+            .map_or(0, |(_, set)| *set)
+    }
+}
+
+/// How large a batch may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of a batch over several partitions: members warn at 5 KiB and refuse at 50 KiB by default.
+    pub bytes: usize,
+    /// Bytes of a batch in one partition, which is one mutation and has no limit of its own.
+    pub partition_bytes: usize,
+    /// Rows of any batch.
+    pub rows: usize,
+}
+
+/// Fills one batch after the other.
+struct Filler {
+    limits: Limits,
+    open: Vec<EncodedRow>,
+    bytes: usize,
+    full: Vec<Vec<EncodedRow>>,
+}
+
+impl Filler {
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.full.push(std::mem::take(&mut self.open));
+            self.bytes = 0;
+        }
+    }
+
+    fn add(&mut self, row: EncodedRow, bytes: usize) {
+        if self.bytes + row.cost > bytes || self.open.len() >= self.limits.rows {
+            self.close();
+        }
+        self.bytes += row.cost;
+        self.open.push(row);
+    }
+}
+
+/// Splits rows into batches, each of rows on the same members. A row beyond the limits goes alone.
+pub(crate) fn split(
+    mut rows: Vec<EncodedRow>,
+    ring: &Ring,
+    limits: Limits,
+) -> Vec<Vec<EncodedRow>> {
+    rows.sort_by_cached_key(|row| (ring.replica_set(row.token), row.token));
+    let mut filler = Filler {
+        limits,
+        open: Vec::new(),
+        bytes: 0,
+        full: Vec::new(),
+    };
+    let mut current = None;
+    let mut rows = rows.into_iter().peekable();
+    while let Some(first) = rows.next() {
+        let (token, set) = (first.token, ring.replica_set(first.token));
+        if current.replace(set) != Some(set) {
+            filler.close();
+        }
+        let mut partition = vec![first];
+        while let Some(row) = rows.next_if(|row| row.token == token) {
+            partition.push(row);
+        }
+        let large = partition.iter().map(|row| row.cost).sum::<usize>() > limits.bytes;
+        if large && partition.len() > 1 {
+            filler.close();
+            partition
+                .into_iter()
+                .for_each(|row| filler.add(row, limits.partition_bytes));
+            filler.close();
+        } else {
+            partition
+                .into_iter()
+                .for_each(|row| filler.add(row, limits.bytes));
+        }
+    }
+    filler.close();
+    filler.full
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -1,0 +1,302 @@
+//! Encodes values and rows as the native protocol wants them [pure]: once, when they are written.
+
+use scylla::frame::response::result::{ColumnType as CqlType, NativeType};
+use scylla::routing::Token;
+use scylla::routing::partitioner::{Murmur3Partitioner, Partitioner, PartitionerHasher};
+use scylla::serialize::SerializationError;
+use scylla::serialize::row::{RowSerializationContext, SerializeRow};
+use scylla::serialize::value::SerializeValue;
+use scylla::serialize::writers::{CellWriter, RowWriter};
+use scylla::value::CqlTimestamp;
+use simbdp_api::column_type::{ColumnType, ScalarType};
+use simbdp_record::{Row, Value};
+
+/// What a cell costs a member beside its value: timestamp, TTL, time of deletion.
+const CELL_OVERHEAD: usize = 20;
+/// What a row costs beside its cells.
+const ROW_OVERHEAD: usize = 24;
+/// What an element of a collection costs beside its value: it is a cell with a path.
+const ELEMENT_OVERHEAD: usize = 36;
+/// Longest value of a key column.
+const LONGEST_KEY: usize = 65_535;
+
+/// Length of a null in the protocol.
+const NULL: i32 = -1;
+
+/// Columns of a table in the order of [`Row::values`].
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub columns: Vec<(String, ColumnType)>,
+    /// Places of the partition key's columns, in the key's order.
+    pub partition: Vec<usize>,
+    /// Places of the clustering columns.
+    pub clustering: Vec<usize>,
+}
+
+impl Layout {
+    pub(crate) fn new(
+        columns: Vec<(String, ColumnType)>,
+        partition: &[String],
+        clustering: &[String],
+    ) -> Self {
+        let places = |names: &[String]| {
+            names
+                .iter()
+                .filter_map(|name| columns.iter().position(|(column, _)| column == name))
+                .collect()
+        };
+        Self {
+            partition: places(partition),
+            clustering: places(clustering),
+            columns,
+        }
+    }
+}
+
+/// A sequence of values as the protocol has them: each with its length before it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cells(Vec<u8>);
+
+impl Cells {
+    /// Appends a value and returns its place, without the length.
+    pub(crate) fn push(
+        &mut self,
+        column_type: ColumnType,
+        value: Option<&Value>,
+    ) -> Result<std::ops::Range<usize>, String> {
+        let start = self.0.len() + size_of::<i32>();
+        match value {
+            None => self.0.extend_from_slice(&NULL.to_be_bytes()),
+            Some(value) => put(column_type, value, &mut self.0)?,
+        }
+        Ok(start..self.0.len())
+    }
+
+    fn push_raw(&mut self, bytes: &[u8]) {
+        let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+impl SerializeRow for Cells {
+    fn serialize(
+        &self,
+        _: &RowSerializationContext<'_>,
+        writer: &mut RowWriter,
+    ) -> Result<(), SerializationError> {
+        let mut rest = self.0.as_slice();
+        while let Some((length, tail)) = rest.split_first_chunk() {
+            let cell = writer.make_cell_writer();
+            match usize::try_from(i32::from_be_bytes(*length)) {
+                Ok(length) => {
+                    let (bytes, tail) = tail.split_at(length);
+                    cell.set_value(bytes).map_err(SerializationError::new)?;
+                    rest = tail;
+                }
+                Err(_) => {
+                    cell.set_null();
+                    rest = tail;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A row that is ready to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct EncodedRow {
+    pub cells: Cells,
+    /// Token of its partition.
+    pub token: i64,
+    /// Bytes as a member counts them against its limits on batches.
+    pub cost: usize,
+}
+
+impl SerializeRow for EncodedRow {
+    fn serialize(
+        &self,
+        context: &RowSerializationContext<'_>,
+        writer: &mut RowWriter,
+    ) -> Result<(), SerializationError> {
+        self.cells.serialize(context, writer)
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// Encodes a row with its version as timestamp and, where there is one, its TTL in seconds. The error names
+/// the column.
+pub(crate) fn row(layout: &Layout, row: &Row, ttl: Option<i32>) -> Result<EncodedRow, String> {
+    if row.values.len() != layout.columns.len() {
+        return Err(format!(
+            "the row has {} values and the table {} columns",
+            row.values.len(),
+            layout.columns.len()
+        ));
+    }
+    let mut cells = Cells(Vec::with_capacity(guess(row)));
+    let mut partition = vec![0..0; layout.partition.len()];
+    let mut cost = ROW_OVERHEAD;
+    for (place, ((name, column_type), value)) in layout.columns.iter().zip(&row.values).enumerate()
+    {
+        let at = cells
+            .push(*column_type, value.as_ref())
+            .map_err(|reason| format!("column `{name}`: {reason}"))?;
+        if let Some(part) = layout.partition.iter().position(|p| *p == place) {
+            key(name, value.as_ref(), at.len())?;
+            partition[part] = at;
+        } else if layout.clustering.contains(&place) {
+            key(name, value.as_ref(), at.len())?;
+            cost += at.len();
+        } else {
+            cost += at.len() + CELL_OVERHEAD + elements(value.as_ref()) * ELEMENT_OVERHEAD;
+        }
+    }
+    let token = token(&cells.0, &partition)?;
+    cells.push_raw(&row.version.to_be_bytes());
+    if let Some(ttl) = ttl {
+        cells.push_raw(&ttl.to_be_bytes());
+    }
+    Ok(EncodedRow { cells, token, cost })
+}
+
+/// Room for the encoded row, so that it is allocated once.
+fn guess(row: &Row) -> usize {
+    let length = |value: &Option<Value>| match value {
+        Some(Value::Text(text)) => text.len(),
+        Some(Value::Blob(bytes)) => bytes.len(),
+        None => 0,
+        Some(_) => 16,
+    };
+    24 + row.values.iter().map(|v| 4 + length(v)).sum::<usize>()
+}
+
+fn key(name: &str, value: Option<&Value>, length: usize) -> Result<(), String> {
+    if value.is_none() {
+        return Err(format!("column `{name}` is part of the key and is null"));
+    }
+    if length > LONGEST_KEY {
+        return Err(format!(
+            "column `{name}` is part of the key and has {length} bytes; at most {LONGEST_KEY} are possible"
+        ));
+    }
+    Ok(())
+}
+
+fn elements(value: Option<&Value>) -> usize {
+    match value {
+        Some(Value::List(values)) => values.len(),
+        Some(Value::Map(pairs)) => pairs.len(),
+        _ => 0,
+    }
+}
+
+/// The token of a partition: of the only value as it is, of several each with its length and a zero byte.
+fn token(cells: &[u8], partition: &[std::ops::Range<usize>]) -> Result<i64, String> {
+    let mut hasher = Murmur3Partitioner.build_hasher();
+    if let [only] = partition {
+        if only.is_empty() {
+            return Err("the only column of the partition key is empty".to_owned());
+        }
+        hasher.write(&cells[only.clone()]);
+    } else {
+        for part in partition {
+            let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
+            hasher.write(&length.to_be_bytes());
+            hasher.write(&cells[part.clone()]);
+            hasher.write(&[0]);
+        }
+        let length: usize = partition.iter().map(|part| part.len() + 3).sum();
+        if length > LONGEST_KEY {
+            return Err(format!(
+                "the partition key has {length} bytes; at most {LONGEST_KEY} are possible"
+            ));
+        }
+    }
+    let token: Token = hasher.finish();
+    Ok(token.value())
+}
+
+fn put(column_type: ColumnType, value: &Value, to: &mut Vec<u8>) -> Result<(), String> {
+    match (column_type, value) {
+        (ColumnType::Scalar(scalar), value) => put_scalar(scalar, value, CellWriter::new(to)),
+        (ColumnType::List(element), Value::List(values)) => {
+            let mut builder = CellWriter::new(to).into_value_builder();
+            builder.append_bytes(&count(values.len())?);
+            for value in values {
+                put_scalar(element, value, builder.make_sub_writer())?;
+            }
+            builder.finish().map(|_| ()).map_err(|e| e.to_string())
+        }
+        (ColumnType::Map(key, element), Value::Map(pairs)) => {
+            let mut builder = CellWriter::new(to).into_value_builder();
+            builder.append_bytes(&count(pairs.len())?);
+            for (name, value) in pairs {
+                put_scalar(key, name, builder.make_sub_writer())?;
+                put_scalar(element, value, builder.make_sub_writer())?;
+            }
+            builder.finish().map(|_| ()).map_err(|e| e.to_string())
+        }
+        (wanted, value) => Err(mismatch(&wanted.to_string(), value)),
+    }
+}
+
+fn count(elements: usize) -> Result<[u8; 4], String> {
+    i32::try_from(elements)
+        .map(i32::to_be_bytes)
+        .map_err(|_| "it has too many elements".to_owned())
+}
+
+fn put_scalar(scalar: ScalarType, value: &Value, cell: CellWriter) -> Result<(), String> {
+    let native = |native| CqlType::Native(native);
+    let put = match (scalar, value) {
+        (ScalarType::Text, Value::Text(v)) => v.serialize(&native(NativeType::Text), cell),
+        (ScalarType::Int, Value::Int(v)) => v.serialize(&native(NativeType::Int), cell),
+        (ScalarType::Bigint, Value::Bigint(v)) => v.serialize(&native(NativeType::BigInt), cell),
+        (ScalarType::Float, Value::Float(v)) => v.serialize(&native(NativeType::Float), cell),
+        (ScalarType::Double, Value::Double(v)) => v.serialize(&native(NativeType::Double), cell),
+        (ScalarType::Decimal, Value::Decimal(v)) => v.serialize(&native(NativeType::Decimal), cell),
+        (ScalarType::Boolean, Value::Boolean(v)) => v.serialize(&native(NativeType::Boolean), cell),
+        (ScalarType::Timestamp, Value::Timestamp(v)) => {
+            CqlTimestamp(*v).serialize(&native(NativeType::Timestamp), cell)
+        }
+        (ScalarType::Date, Value::Date(v)) => v.serialize(&native(NativeType::Date), cell),
+        (ScalarType::Time, Value::Time(v)) => v.serialize(&native(NativeType::Time), cell),
+        (ScalarType::Uuid, Value::Uuid(v)) => v.serialize(&native(NativeType::Uuid), cell),
+        (ScalarType::Blob, Value::Blob(v)) => v.serialize(&native(NativeType::Blob), cell),
+        (wanted, value) => return Err(mismatch(wanted.name(), value)),
+    };
+    put.map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn mismatch(wanted: &str, value: &Value) -> String {
+    let is = match value {
+        Value::Text(_) => "a text",
+        Value::Int(_) => "an int",
+        Value::Bigint(_) => "a bigint",
+        Value::Float(_) => "a float",
+        Value::Double(_) => "a double",
+        Value::Decimal(_) => "a decimal",
+        Value::Boolean(_) => "a boolean",
+        Value::Timestamp(_) => "a timestamp",
+        Value::Date(_) => "a date",
+        Value::Time(_) => "a time",
+        Value::Uuid(_) => "a uuid",
+        Value::Blob(_) => "a blob",
+        Value::List(_) => "a list",
+        Value::Map(_) => "a map",
+    };
+    format!("the value is {is} and the column is of type {wanted}")
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

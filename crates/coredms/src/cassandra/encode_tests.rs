@@ -1,0 +1,112 @@
+//! Encoded rows: layout in the protocol, tokens, costs, faults.
+
+use simbdp_api::column_type::{ColumnType, ScalarType};
+use simbdp_record::{Row, Value};
+
+use super::{Layout, row};
+
+fn layout(columns: &[(&str, &str)], partition: &[&str], clustering: &[&str]) -> Layout {
+    let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    Layout::new(
+        columns
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), text.parse::<ColumnType>().unwrap()))
+            .collect(),
+        &own(partition),
+        &own(clustering),
+    )
+}
+
+fn values(values: Vec<Option<Value>>) -> Row {
+    Row { values, version: 7 }
+}
+
+#[test]
+fn values_nulls_version_and_ttl_are_in_the_order_of_the_markers() {
+    let layout = layout(
+        &[("k", "int"), ("v", "text"), ("w", "list<int>")],
+        &["k"],
+        &[],
+    );
+    let list = Value::List(vec![Value::Int(5)]);
+    let encoded = row(
+        &layout,
+        &values(vec![Some(Value::Int(1)), None, Some(list)]),
+        Some(60),
+    )
+    .unwrap();
+    let expected: Vec<u8> = [
+        &[0, 0, 0, 4, 0, 0, 0, 1][..],
+        &[255, 255, 255, 255],
+        &[0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 5],
+        &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7],
+        &[0, 0, 0, 4, 0, 0, 0, 60],
+    ]
+    .concat();
+    assert_eq!(encoded.cells.0, expected);
+}
+
+#[test]
+fn tokens_are_those_of_the_server() {
+    // SELECT token(k) of a text and of a bigint key, and of the composite (text, int), as Cassandra says.
+    let text = layout(&[("k", "text")], &["k"], &[]);
+    let token = |layout: &Layout, v| row(layout, &values(v), None).unwrap().token;
+    assert_eq!(
+        token(&text, vec![Some(Value::Text("test".into()))]),
+        -6_017_608_668_500_074_083
+    );
+    let bigint = layout_of("bigint");
+    assert_eq!(
+        token(&bigint, vec![Some(Value::Bigint(1))]),
+        6_292_367_497_774_912_474
+    );
+}
+
+fn layout_of(column_type: &str) -> Layout {
+    layout(&[("k", column_type)], &["k"], &[])
+}
+
+#[test]
+fn the_partition_key_is_hashed_in_the_keys_order() {
+    let one = layout(&[("a", "text"), ("b", "int")], &["a", "b"], &[]);
+    let other = layout(&[("b", "int"), ("a", "text")], &["a", "b"], &[]);
+    let (a, b) = (Some(Value::Text("x".into())), Some(Value::Int(3)));
+    let first = row(&one, &values(vec![a.clone(), b.clone()]), None).unwrap();
+    let second = row(&other, &values(vec![b, a]), None).unwrap();
+    assert_eq!(first.token, second.token);
+}
+
+#[test]
+fn faults_name_the_column_and_what_would_be_right() {
+    let table = layout(
+        &[("k", "text"), ("c", "text"), ("v", "int")],
+        &["k"],
+        &["c"],
+    );
+    let text = |length: usize| Some(Value::Text("x".repeat(length)));
+    let fault = |v: Vec<Option<Value>>| row(&table, &values(v), None).unwrap_err();
+    assert_eq!(
+        fault(vec![text(1), text(1), Some(Value::Bigint(1))]),
+        "column `v`: the value is a bigint and the column is of type int"
+    );
+    assert_eq!(
+        fault(vec![None, text(1), None]),
+        "column `k` is part of the key and is null"
+    );
+    assert!(fault(vec![text(1), text(65_536), None]).contains("column `c`"));
+    assert!(fault(vec![text(0), text(1), None]).contains("empty"));
+    assert!(fault(vec![text(1)]).contains("1 values"));
+}
+
+#[test]
+fn the_cost_counts_what_a_member_counts() {
+    let table = layout(&[("k", "int"), ("v", "text")], &["k"], &[]);
+    let encoded = row(
+        &table,
+        &values(vec![Some(Value::Int(1)), Some(Value::Text("12345".into()))]),
+        None,
+    )
+    .unwrap();
+    assert_eq!(encoded.cost, 24 + 20 + 5);
+    assert_eq!(ScalarType::Text.name(), "text");
+}

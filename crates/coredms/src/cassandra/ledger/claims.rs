@@ -1,0 +1,60 @@
+//! Claims of contents: the same bytes for one pipeline are one file.
+
+use simbdp_api::wire::rest::FileState;
+use simbdp_api::wire::work::FileWork;
+use uuid::Uuid;
+
+use super::CassandraLedger;
+use super::statements::transact;
+use crate::ledger::Claim;
+use crate::store::StoreError;
+
+/// How often a claim changes hands before the caller tries again later.
+const ROUNDS: usize = 16;
+
+impl CassandraLedger {
+    pub(super) async fn claim_content(&self, work: &FileWork) -> Result<Claim, StoreError> {
+        let (session, statements) = self.open().await?;
+        let mut holder = None;
+        for _ in 0..ROUNDS {
+            let answer = match holder {
+                None => {
+                    let values = (&work.pipeline, &work.sha256, work.id);
+                    transact(&session, &statements.claim, values).await?
+                }
+                Some(first) if first == work.id => return Ok(Claim::Granted),
+                Some(first) => {
+                    if !work.force && self.holds(first).await? {
+                        return Ok(Claim::TakenBy(first));
+                    }
+                    let values = (work.id, &work.pipeline, &work.sha256, first);
+                    transact(&session, &statements.reclaim, values).await?
+                }
+            };
+            if answer.applied {
+                return Ok(Claim::Granted);
+            }
+            holder = answer.uuid("id");
+        }
+        Err(StoreError::Transient(
+            "the claim of the content changes hands all the time".to_owned(),
+        ))
+    }
+
+    /// Whether a holder's claim counts: it is in the ledger, and what it holds will show or shows.
+    async fn holds(&self, holder: Uuid) -> Result<bool, StoreError> {
+        Ok(match self.state(holder).await? {
+            None | Some(FileState::Failed | FileState::Duplicate) => false,
+            Some(
+                FileState::Staged | FileState::Queued | FileState::Ingesting | FileState::Done,
+            ) => true,
+        })
+    }
+
+    pub(super) async fn release_content(&self, work: &FileWork) -> Result<(), StoreError> {
+        let (session, statements) = self.open().await?;
+        let values = (&work.pipeline, &work.sha256, work.id);
+        transact(&session, &statements.release, values).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! Opens sessions with the driver.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scylla::client::PoolSize;
+use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::NewSessionError;
+use scylla::statement::{Consistency, SerialConsistency};
+use tokio::sync::Mutex;
+
+use super::error::{LoginFailure, login};
+use crate::Connection;
+use crate::store::StoreError;
+
+/// How a session behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionOptions {
+    /// Datacenter whose members are asked.
+    pub datacenter: Option<String>,
+    /// Longest that a request may take.
+    pub request_timeout: Duration,
+    /// Longest that a change of schema may take to reach every member.
+    pub agreement_timeout: Duration,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+const AGREEMENT_INTERVAL: Duration = Duration::from_millis(100);
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Logs in. Tries every address that the endpoints resolve to.
+pub(crate) async fn open(
+    connection: &Connection,
+    options: &SessionOptions,
+) -> Result<Session, LoginFailure> {
+    match build(connection, &connection.endpoints, options).await {
+        Ok(session) => Ok(session),
+        Err(error) => match login(&error) {
+            refused @ LoginFailure::Refused(_) => Err(refused),
+            unavailable => Err(ask_each(connection, options).await.unwrap_or(unavailable)),
+        },
+    }
+}
+
+async fn build(
+    connection: &Connection,
+    endpoints: &[String],
+    options: &SessionOptions,
+) -> Result<Session, NewSessionError> {
+    let profile = ExecutionProfile::builder()
+        .consistency(Consistency::LocalQuorum)
+        .serial_consistency(Some(SerialConsistency::LocalSerial))
+        .request_timeout(Some(options.request_timeout))
+        .build();
+    let mut builder = SessionBuilder::new()
+        .known_nodes(endpoints)
+        .user(&connection.username, &connection.password)
+        .default_execution_profile_handle(profile.into_handle())
+        .connection_timeout(CONNECT_TIMEOUT)
+        .hostname_resolution_timeout(Some(CONNECT_TIMEOUT))
+        .schema_agreement_interval(AGREEMENT_INTERVAL)
+        .schema_agreement_timeout(options.agreement_timeout)
+        .keepalive_interval(KEEPALIVE)
+        .keepalive_timeout(KEEPALIVE)
+        .pool_size(PoolSize::PerHost(std::num::NonZeroUsize::MIN))
+        .fetch_full_schema_metadata(false)
+        .driver_config_reporting(false);
+    if let Some(datacenter) = &options.datacenter {
+        builder = builder.prefer_datacenter(datacenter.clone());
+    }
+    builder.build().await
+}
+
+/// The driver reports what the last member said, which may be one that is down while another refuses
+/// the login: asks each by itself, and a refusal by any counts.
+async fn ask_each(connection: &Connection, options: &SessionOptions) -> Option<LoginFailure> {
+    for endpoint in &connection.endpoints {
+        let addresses = tokio::net::lookup_host(endpoint.as_str()).await;
+        for address in addresses.into_iter().flatten() {
+            if let Err(error) = build(connection, &[address.to_string()], options).await
+                && let refused @ LoginFailure::Refused(_) = login(&error)
+            {
+                return Some(refused);
+            }
+        }
+    }
+    None
+}
+
+/// One session, opened when it is first needed and opened again when the login changes. The driver
+/// itself reconnects to members that come back.
+pub(crate) struct Sessions {
+    options: SessionOptions,
+    state: Mutex<State>,
+}
+
+struct State {
+    connection: Connection,
+    session: Option<Arc<Session>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(connection: Connection, options: SessionOptions) -> Self {
+        Self {
+            options,
+            state: Mutex::new(State {
+                connection,
+                session: None,
+            }),
+        }
+    }
+
+    /// The session; opens it where there is none yet. Callers wait for one and the same attempt.
+    pub(crate) async fn get(&self) -> Result<Arc<Session>, StoreError> {
+        let mut state = self.state.lock().await;
+        if let Some(session) = &state.session {
+            return Ok(session.clone());
+        }
+        // A refused login is transient as well: roles are made, and passwords rotated, by the operator.
+        let session = open(&state.connection, &self.options)
+            .await
+            .map_err(|failure| {
+                StoreError::Transient(match failure {
+                    LoginFailure::Refused(reason) => {
+                        format!(
+                            "the login of `{}` is refused: {reason}",
+                            state.connection.username
+                        )
+                    }
+                    LoginFailure::Unavailable(reason) => reason,
+                })
+            })?;
+        let session = Arc::new(session);
+        state.session = Some(session.clone());
+        Ok(session)
+    }
+
+    /// Logs in otherwise from now on. Requests under way end on the old session.
+    pub(crate) async fn replace(&self, connection: Connection) {
+        let mut state = self.state.lock().await;
+        if state.connection.endpoints == connection.endpoints
+            && state.connection.username == connection.username
+            && state.connection.password == connection.password
+        {
+            return;
+        }
+        state.connection = connection;
+        state.session = None;
+    }
+}

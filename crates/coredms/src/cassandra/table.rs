@@ -1,0 +1,223 @@
+//! One table of a tenant: writes rows in batches by replica set.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+use scylla::client::session::Session;
+use scylla::cluster::ClusterState;
+use scylla::statement::batch::{Batch, BatchStatement, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+use simbdp_api::pipeline::TableSpec;
+use simbdp_record::Row;
+
+use super::batch::{Ring, split};
+use super::encode::{self, EncodedRow, Layout};
+use super::store::Shared;
+use super::{quote, read, schema};
+use crate::store::{RowQuery, Rows, StoreError, Table, WriteReport};
+
+const MICROS: i64 = 1_000_000;
+
+/// A table with its statements.
+pub(crate) struct CassandraTable {
+    pub(super) shared: Arc<Shared>,
+    pub(super) keyspace: String,
+    pub(super) name: String,
+    pub(super) layout: Layout,
+    /// Seconds that a row lives, counted from its version.
+    ttl: Option<i64>,
+    insert: PreparedStatement,
+    ring: Mutex<Option<(Arc<ClusterState>, Arc<Ring>)>>,
+    /// Reads by their CQL: there are only as many as combinations of clustering columns and bounds.
+    pub(super) reads: Mutex<HashMap<String, PreparedStatement>>,
+}
+
+fn insert_cql(keyspace: &str, table: &str, layout: &Layout, ttl: bool) -> String {
+    let names: Vec<_> = layout.columns.iter().map(|(name, _)| quote(name)).collect();
+    let markers = vec!["?"; names.len()];
+    format!(
+        "INSERT INTO {}.{} ({}) VALUES ({}) USING TIMESTAMP ?{}",
+        quote(keyspace),
+        quote(table),
+        names.join(", "),
+        markers.join(", "),
+        if ttl { " AND TTL ?" } else { "" }
+    )
+}
+
+/// How long a row still lives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Life {
+    ForEver,
+    Seconds(i32),
+    Over,
+}
+
+fn life(ttl: Option<i64>, version: i64, now: i64) -> Life {
+    let Some(ttl) = ttl else {
+        return Life::ForEver;
+    };
+    // Counted from acceptance and rounded up, so that a late write does not outlive, and no row dies early.
+    let left = version
+        .saturating_add(ttl * MICROS)
+        .saturating_sub(now)
+        .saturating_add(MICROS - 1)
+        / MICROS;
+    match i32::try_from(left.min(ttl)) {
+        Ok(seconds) if seconds > 0 => Life::Seconds(seconds),
+        _ => Life::Over,
+    }
+}
+
+fn now_micros() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or(0)
+}
+
+impl CassandraTable {
+    pub(crate) async fn prepare(
+        shared: Arc<Shared>,
+        keyspace: &str,
+        table: &TableSpec,
+    ) -> Result<Self, StoreError> {
+        let (partition, clustering) = schema::key(table);
+        let clustering: Vec<_> = clustering.into_iter().map(|(name, _)| name).collect();
+        let layout = Layout::new(schema::columns(table), &partition, &clustering);
+        let ttl = match &table.ttl {
+            Some(ttl) => Some(i64::from(
+                ttl.seconds()
+                    .map_err(|error| StoreError::Permanent(error.to_string()))?,
+            )),
+            None => None,
+        };
+        let session = shared.sessions.get().await?;
+        let cql = insert_cql(keyspace, &table.name, &layout, ttl.is_some());
+        let mut insert = session.prepare(cql).await?;
+        insert.set_is_idempotent(true);
+        if session.get_cluster_state().get_keyspace(keyspace).is_none() {
+            // The keyspace is younger than what the session knows: grouping needs its replication.
+            session
+                .refresh_metadata()
+                .await
+                .map_err(|error| StoreError::Transient(error.to_string()))?;
+        }
+        Ok(Self {
+            shared,
+            keyspace: keyspace.to_owned(),
+            name: table.name.clone(),
+            layout,
+            ttl,
+            insert,
+            ring: Mutex::default(),
+            reads: Mutex::default(),
+        })
+    }
+
+    /// The ring as the driver sees it now; made anew when members or replication change.
+    fn ring(&self, session: &Session) -> Arc<Ring> {
+        let cluster = session.get_cluster_state();
+        let mut known = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((state, ring)) = known.as_ref()
+            && Arc::ptr_eq(state, &cluster)
+        {
+            return ring.clone();
+        }
+        let tokens = cluster.replica_locator().ring().iter().map(|(token, _)| {
+            let replicas = cluster.get_token_endpoints(&self.keyspace, &self.name, *token);
+            let ids = replicas.iter().map(|(node, _)| node.host_id).collect();
+            (token.value(), ids)
+        });
+        let ring = Arc::new(Ring::new(tokens));
+        *known = Some((cluster.clone(), ring.clone()));
+        ring
+    }
+
+    fn encode(&self, rows: Vec<Row>) -> Result<Vec<EncodedRow>, StoreError> {
+        let now = now_micros();
+        let mut encoded = Vec::with_capacity(rows.len());
+        for row in rows {
+            let ttl = match life(self.ttl, row.version, now) {
+                Life::Over => continue,
+                Life::ForEver => None,
+                Life::Seconds(seconds) => Some(seconds),
+            };
+            let row = encode::row(&self.layout, &row, ttl).map_err(StoreError::Permanent)?;
+            encoded.push(row);
+        }
+        Ok(encoded)
+    }
+
+    async fn send(&self, session: &Session, rows: Vec<EncodedRow>) -> Result<(), StoreError> {
+        let _permit = self
+            .shared
+            .permits
+            .acquire()
+            .await
+            .map_err(|error| StoreError::Transient(error.to_string()))?;
+        let result = match rows.as_slice() {
+            [row] => session.execute_unpaged(&self.insert, row).await?,
+            rows => {
+                let statement = BatchStatement::PreparedStatement(self.insert.clone());
+                let statements = vec![statement; rows.len()];
+                let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
+                batch.set_is_idempotent(true);
+                session.batch(&batch, rows).await?
+            }
+        };
+        for warning in result.warnings() {
+            tracing::debug!(table = self.name, warning, "the database warns of a write");
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Table for CassandraTable {
+    async fn write(&self, rows: Vec<Row>) -> Result<WriteReport, StoreError> {
+        let encoded = self.encode(rows)?;
+        if encoded.is_empty() {
+            return Ok(WriteReport::default());
+        }
+        let session = self.shared.sessions.get().await?;
+        let ring = self.ring(&session);
+        let mut report = WriteReport {
+            rows: encoded.len() as u64,
+            batches: 0,
+        };
+        let batches = split(encoded, &ring, self.shared.limits);
+        report.batches = batches.len() as u64;
+        stream::iter(batches)
+            .map(|batch| self.send(&session, batch))
+            .buffer_unordered(self.shared.in_flight)
+            .try_collect::<()>()
+            .await?;
+        Ok(report)
+    }
+
+    async fn read(&self, query: &RowQuery) -> Result<Rows, StoreError> {
+        read::page(self, query).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Life, MICROS, life};
+
+    #[test]
+    fn a_row_lives_from_its_acceptance() {
+        assert_eq!(life(None, 0, i64::MAX), Life::ForEver);
+        assert_eq!(life(Some(60), 0, 0), Life::Seconds(60));
+        assert_eq!(life(Some(60), 0, 10 * MICROS), Life::Seconds(50));
+        assert_eq!(life(Some(60), 0, 59 * MICROS + 1), Life::Seconds(1));
+        assert_eq!(life(Some(60), 0, 60 * MICROS), Life::Over);
+        assert_eq!(life(Some(60), 0, i64::MAX), Life::Over);
+        // A version ahead of this clock does not live longer than declared.
+        assert_eq!(life(Some(60), 30 * MICROS, 0), Life::Seconds(60));
+    }
+}
