@@ -219,3 +219,19 @@ pub struct TableDescription {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_key: Option<PrimaryKey>,
 }
+
+/// `GET /v1/pipelines`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineList {
+    /// Pipelines by name, each as `GET /v1/pipelines/{p}/constraints` shows it.
+    pub pipelines: Vec<PipelineConstraints>,
+}
+
+/// `GET /v1/tables`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TableList {
+    /// Tables by name, each as `GET /v1/tables/{t}` shows it.
+    pub tables: Vec<TableDescription>,
+}

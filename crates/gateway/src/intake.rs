@@ -1,0 +1,488 @@
+//! From a stream of bytes to a queued file: receive → stage → claim → count → enter → publish.
+//!
+//! Every step leaves what the sweeper can go on with after a crash:
+//!
+//! | after | there is | the sweeper |
+//! |---|---|---|
+//! | receive | a part | clears it at start: nothing was acknowledged |
+//! | stage | a manifest | enters and publishes it; ingest drops it as Duplicate if its content is another's |
+//! | claim, count, enter | the same and a claim | the same |
+//! | publish | a confirm | enters it as Queued, drops the bytes once it has ended |
+//!
+//! A file is never undone once another upload may have been told that it is its duplicate: such an
+//! answer is given only when the first one is in the ledger, or staged here for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::BoxError;
+use bytes::Bytes;
+use futures::Stream;
+use simbdp_api::names::PipelineName;
+use simbdp_api::pipeline::{FileCount, Format, Period};
+use simbdp_api::wire::config::BatchConstraints;
+use simbdp_api::wire::rest::UploadResult;
+use simbdp_api::wire::work::FileWork;
+use simbdp_broker::queue::{Message, PublishError};
+use simbdp_coredms::ledger::Claim;
+use simbdp_coredms::store::StoreError;
+use simbdp_record::FileName;
+use uuid::Uuid;
+
+use crate::clock::now_millis;
+use crate::gateway::Gateway;
+use crate::pipeline::Pipeline;
+use crate::problem::Refusal;
+use crate::receive::{self, Bounds, ReceiveError, Received};
+use crate::staging::{Part, Slot};
+
+/// Scope of the ledger's count of the whole tenant's files.
+const WHOLE_TENANT: &str = "*";
+
+/// An upload that may be received.
+pub struct Upload {
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// What its files conform to.
+    pub constraints: BatchConstraints,
+    /// Name that the client gave; it tells format and compression.
+    pub name: FileName,
+    /// SHA-256 that the client promises.
+    pub digest: Option<[u8; 32]>,
+    /// Whether the same bytes are taken again.
+    pub force: bool,
+    /// User who uploads.
+    pub user: String,
+}
+
+/// Receives an upload and queues it.
+pub async fn accept<S>(
+    gateway: &Gateway,
+    upload: Upload,
+    body: S,
+) -> Result<UploadResult, Refusal>
+where
+    S: Stream<Item = Result<Bytes, BoxError>> + Unpin,
+{
+    let pipeline = upload.pipeline.config.pipeline.to_string();
+    let outcome = receive_and_queue(gateway, upload, body).await;
+    let label = match &outcome {
+        Ok(result) if result.duplicate => "duplicate",
+        Ok(_) => "accepted",
+        Err(_) => "rejected",
+    };
+    gateway.metrics.file(&pipeline, label);
+    outcome
+}
+
+async fn receive_and_queue<S>(
+    gateway: &Gateway,
+    upload: Upload,
+    body: S,
+) -> Result<UploadResult, Refusal>
+where
+    S: Stream<Item = Result<Bytes, BoxError>> + Unpin,
+{
+    let _room = gateway.uploads.try_acquire().map_err(|_| {
+        let most = gateway.settings.limits.max_uploads;
+        Refusal::unavailable(
+            "too-many-uploads",
+            format!("this replica receives {most} uploads already, and no more at a time"),
+            Duration::from_secs(5),
+        )
+    })?;
+    let slot = admit(gateway)?;
+    let id = Uuid::now_v7();
+    let (part, received) = receive_part(gateway, &upload, id, body).await?;
+    let work = Arc::new(describe(gateway, &upload, id, &received).await?);
+    gateway.metrics.uploaded(&work.pipeline, received.bytes);
+    // From here two uploads of the same bytes come one after the other.
+    let _content = gateway.content_lock(&received.sha256).lock().await;
+    gateway
+        .staging
+        .stage(part, Arc::clone(&work), slot)
+        .await
+        .map_err(|error| Refusal::storage(&error))?;
+    let held = Held(gateway, work.id);
+    let outcome = queue(gateway, &upload, &work).await;
+    drop(held);
+    if outcome.is_err() {
+        gateway.unswept.notify_one();
+    }
+    let (id, duplicate) = outcome?;
+    Ok(UploadResult {
+        id,
+        duplicate,
+        sha256: work.sha256.clone(),
+        bytes: work.size,
+        location: format!("/v1/files/{id}"),
+    })
+}
+
+/// Keeps the sweeper from a file while its upload is at work with it.
+struct Held<'a>(&'a Gateway, Uuid);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.staging.index().update(self.1, |entry| entry.held = false);
+    }
+}
+
+fn admit(gateway: &Gateway) -> Result<Slot, Refusal> {
+    let limit = gateway.settings.limits.staged_files;
+    gateway.staging.admit(limit).ok_or_else(|| {
+        Refusal::too_many(
+            "staged-files",
+            format!(
+                "{} files wait on this replica, which is the tenant's share of staged files; try again when some are ingested",
+                limit.unwrap_or_default()
+            ),
+            Duration::from_secs(10),
+        )
+    })
+}
+
+async fn receive_part<S>(
+    gateway: &Gateway,
+    upload: &Upload,
+    id: Uuid,
+    body: S,
+) -> Result<(Part, Received), Refusal>
+where
+    S: Stream<Item = Result<Bytes, BoxError>> + Unpin,
+{
+    let storage = |error: std::io::Error| Refusal::storage(&error);
+    let mut part = gateway.staging.create_part(id).await.map_err(storage)?;
+    let file = part.take_file().map_err(storage)?;
+    let bounds = Bounds {
+        max_size: upload.constraints.max_file_size,
+        stall: gateway.settings.limits.stall,
+    };
+    let received = receive::receive(body, file, upload.name.compression(), bounds)
+        .await
+        .map_err(refuse_received)?;
+    check(upload, &received)?;
+    Ok((part, received))
+}
+
+fn refuse_received(error: ReceiveError) -> Refusal {
+    let text = error.to_string();
+    match error {
+        ReceiveError::Cut(_) => Refusal::bad_request("the upload ended before its end; nothing of it was kept"),
+        ReceiveError::Stalled(_) => Refusal::new(
+            axum::http::StatusCode::REQUEST_TIMEOUT,
+            "stalled",
+            "The request stalled",
+            format!("{text}; nothing of the upload was kept"),
+        ),
+        ReceiveError::TooLarge { .. } => Refusal::too_large(format!(
+            "{text}, which is the pipeline's limit (maxFileSize)"
+        )),
+        ReceiveError::Damaged { .. } => Refusal::invalid(text),
+        ReceiveError::Staging(error) => Refusal::storage(&error),
+    }
+}
+
+fn check(upload: &Upload, received: &Received) -> Result<(), Refusal> {
+    if let Some(digest) = upload.digest
+        && digest != received.sha256
+    {
+        return Err(Refusal::new(
+            axum::http::StatusCode::BAD_REQUEST,
+            "checksum-mismatch",
+            "The checksum does not match",
+            format!(
+                "Content-Digest promises SHA-256 {}, but the bytes received have {}; upload the file again",
+                hex::encode(digest),
+                hex::encode(received.sha256)
+            ),
+        ));
+    }
+    if received.content_bytes == 0 {
+        return Err(Refusal::invalid(match upload.name.format() {
+            Format::Csv => "the file is empty; a CSV file has a header line and then records",
+            Format::Ndjson => "the file is empty; an NDJSON file has one JSON object a line",
+        }));
+    }
+    Ok(())
+}
+
+async fn describe(
+    gateway: &Gateway,
+    upload: &Upload,
+    id: Uuid,
+    received: &Received,
+) -> Result<FileWork, Refusal> {
+    let version = gateway
+        .clock
+        .reserve(received.lines)
+        .await
+        .map_err(|error| Refusal::storage(&error))?;
+    Ok(FileWork {
+        id,
+        pipeline: upload.pipeline.config.pipeline.to_string(),
+        name: upload.name.as_str().to_owned(),
+        format: upload.name.format(),
+        compression: upload.name.compression(),
+        size: received.bytes,
+        lines: received.lines,
+        sha256: hex::encode(received.sha256),
+        version,
+        user: upload.user.clone(),
+        replica: gateway.settings.replica.clone(),
+        force: upload.force,
+        accepted_at: now_millis(),
+    })
+}
+
+/// Claims, counts, enters and publishes a staged file. The file's id, or that of the first with the
+/// same bytes and `true`.
+async fn queue(
+    gateway: &Gateway,
+    upload: &Upload,
+    work: &Arc<FileWork>,
+) -> Result<(Uuid, bool), Refusal> {
+    let limits = [
+        (work.pipeline.as_str(), upload.constraints.max_files),
+        (WHOLE_TENANT, upload.constraints.tenant_max_files),
+    ];
+    let must_count = limits.iter().any(|(_, limit)| limit.is_some());
+    let claimed = gateway.ask(gateway.backends.ledger.claim(work)).await;
+    let reachable = match claimed {
+        Ok(Claim::TakenBy(first)) => return duplicate(gateway, work, first).await,
+        Ok(Claim::Granted) => true,
+        Err(error) if must_count => return Err(uncountable(gateway, work, &error).await),
+        Err(error) => {
+            tracing::warn!(%error, file = %work.id, "the ledger cannot be asked; the manifest is the record");
+            false
+        }
+    };
+    if !reachable && !work.force {
+        let twin = gateway.staging.index().twin(work);
+        if let Some(first) = twin {
+            return duplicate_here(gateway, work, first).await;
+        }
+    }
+    count(gateway, work, &limits).await?;
+    if reachable {
+        enter(gateway, work).await;
+    }
+    fail::fail_point!("after-staged", |_| Err(Refusal::internal()));
+    publish(gateway, work).await?;
+    fail::fail_point!("after-confirm", |_| Err(Refusal::internal()));
+    if reachable {
+        note_queued(gateway, work.id).await;
+    }
+    Ok((work.id, false))
+}
+
+/// Answers that the bytes are another file's, once that one is known to stay.
+async fn duplicate(
+    gateway: &Gateway,
+    work: &FileWork,
+    first: Uuid,
+) -> Result<(Uuid, bool), Refusal> {
+    let here = gateway.staging.index().get(first).is_some();
+    if here {
+        return duplicate_here(gateway, work, first).await;
+    }
+    let known = gateway.ask(gateway.backends.ledger.file(first)).await;
+    discard(gateway, work).await;
+    match known {
+        Ok(Some(_)) => Ok((first, true)),
+        // Claimed by an upload that is still under way at another replica, or whose row is not written yet.
+        Ok(None) | Err(_) => Err(Refusal::unavailable(
+            "upload-in-progress",
+            format!("the same bytes are being uploaded now as file {first}; send them again to learn what became of it"),
+            Duration::from_secs(2),
+        )),
+    }
+}
+
+/// As [`duplicate`], where the first file is staged on this replica: it is published now if it still waits.
+async fn duplicate_here(
+    gateway: &Gateway,
+    work: &FileWork,
+    first: Uuid,
+) -> Result<(Uuid, bool), Refusal> {
+    discard(gateway, work).await;
+    let waiting = gateway
+        .staging
+        .index()
+        .get(first)
+        .filter(|entry| !entry.published)
+        .map(|entry| Arc::clone(&entry.work));
+    if let Some(waiting) = waiting {
+        publish(gateway, &waiting).await?;
+    }
+    Ok((first, true))
+}
+
+/// Drops a staged file that is nobody's: it holds no claim.
+async fn discard(gateway: &Gateway, work: &FileWork) {
+    if let Err(error) = gateway.staging.forget(work.id).await {
+        tracing::error!(%error, file = %work.id, "cannot drop a duplicate; ingest will find that it is one");
+    }
+}
+
+/// Counts the file where a number of files is declared; takes it back where it is one too many.
+async fn count(
+    gateway: &Gateway,
+    work: &Arc<FileWork>,
+    limits: &[(&str, Option<FileCount>)],
+) -> Result<(), Refusal> {
+    let ledger = &gateway.backends.ledger;
+    let mut counted = Vec::new();
+    for (scope, limit) in limits {
+        let Some(limit) = limit else { continue };
+        let question = ledger.count_file(scope, limit.per, work.accepted_at, limit.count);
+        let refusal = match gateway.ask(question).await {
+            Ok(true) => {
+                counted.push((scope, limit.per));
+                continue;
+            }
+            Ok(false) => too_many_files(scope, *limit, work.accepted_at),
+            Err(error) => uncountable(gateway, work, &error).await,
+        };
+        for (scope, per) in counted {
+            let answer = gateway.ask(ledger.uncount_file(scope, per, work.accepted_at)).await;
+            if let Err(error) = answer {
+                tracing::warn!(%error, scope, "one file too many stays counted in this period");
+            }
+        }
+        take_back(gateway, work).await;
+        return Err(refusal);
+    }
+    Ok(())
+}
+
+fn too_many_files(scope: &str, limit: FileCount, at_millis: i64) -> Refusal {
+    let whose = if scope == WHOLE_TENANT {
+        "the tenant".to_owned()
+    } else {
+        format!("pipeline `{scope}`")
+    };
+    let (per, seconds) = match limit.per {
+        Period::Hour => ("hour", 3_600),
+        Period::Day => ("day", 86_400),
+    };
+    let now = at_millis.div_euclid(1000);
+    let renews = now - now.rem_euclid(seconds) + seconds;
+    let at = chrono::DateTime::from_timestamp(renews, 0)
+        .map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        .unwrap_or_default();
+    Refusal::too_many(
+        "too-many-files",
+        format!("{whose} takes {} files per {per} (maxFiles); the next {per} begins at {at}", limit.count),
+        Duration::from_secs(u64::try_from(renews - now).unwrap_or(1)),
+    )
+}
+
+async fn uncountable(gateway: &Gateway, work: &FileWork, error: &StoreError) -> Refusal {
+    tracing::warn!(%error, file = %work.id, "files cannot be counted");
+    take_back(gateway, work).await;
+    Refusal::unavailable(
+        "ledger-unreachable",
+        "the number of files is limited (maxFiles), and the database that counts them does not answer; nothing was kept",
+        Duration::from_secs(10),
+    )
+}
+
+/// Takes a staged file back; the sweeper releases its claim if it cannot be released now.
+async fn take_back(gateway: &Gateway, work: &FileWork) {
+    if let Err(error) = gateway.staging.take_back(work.id).await {
+        tracing::error!(%error, file = %work.id, "cannot take a file back; it will be ingested");
+        return;
+    }
+    release(gateway, work).await;
+}
+
+/// Releases the claim of a file that was taken back, and forgets it; false when the ledger did not answer.
+pub async fn release(gateway: &Gateway, work: &FileWork) -> bool {
+    if let Err(error) = gateway.ask(gateway.backends.ledger.release(work)).await {
+        tracing::warn!(%error, file = %work.id, "the claim of a file taken back is not released yet");
+        return false;
+    }
+    if let Err(error) = gateway.staging.released(work.id).await {
+        tracing::warn!(%error, file = %work.id, "cannot forget a file taken back");
+    }
+    true
+}
+
+/// Enters a staged file in the ledger; false when the ledger did not answer.
+pub async fn enter(gateway: &Gateway, work: &FileWork) -> bool {
+    match gateway.ask(gateway.backends.ledger.staged(work)).await {
+        Ok(()) => {
+            gateway.staging.index().update(work.id, |entry| entry.entered = true);
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, file = %work.id, "cannot enter a file in the ledger yet");
+            false
+        }
+    }
+}
+
+/// Tells the ledger that a file is queued; false when the ledger did not answer.
+pub async fn note_queued(gateway: &Gateway, id: Uuid) -> bool {
+    match gateway.ask(gateway.backends.ledger.queued(id)).await {
+        Ok(()) => {
+            gateway.staging.index().update(id, |entry| entry.noted = true);
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, file = %id, "cannot note in the ledger yet that a file is queued");
+            false
+        }
+    }
+}
+
+/// Publishes a staged file. Without a confirm it stays staged, and the sweeper publishes it again.
+pub async fn publish(gateway: &Gateway, work: &FileWork) -> Result<(), Refusal> {
+    let result = publish_work(gateway, work).await;
+    let error = match result {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    tracing::warn!(%error, file = %work.id, "the queue did not confirm a file");
+    let staged = format!(
+        "the file is staged as {} and will be queued as soon as it can be; sending it again is harmless, and tells whether it is",
+        work.id
+    );
+    Err(match error {
+        PublishError::Full => Refusal::too_many(
+            "queue-full",
+            format!("the queue of pipeline `{}` is full; {staged}", work.pipeline),
+            Duration::from_secs(10),
+        ),
+        PublishError::Unavailable(_) => Refusal::unavailable(
+            "broker-unreachable",
+            format!("the broker does not answer; {staged}"),
+            Duration::from_secs(5),
+        ),
+        PublishError::NoQueue(_) => Refusal::unavailable(
+            "no-queue",
+            format!("the queue of pipeline `{}` is not there yet; {staged}", work.pipeline),
+            Duration::from_secs(10),
+        ),
+    })
+}
+
+/// Publishes a staged file and notes the confirm.
+pub async fn publish_work(gateway: &Gateway, work: &FileWork) -> Result<(), PublishError> {
+    let body = serde_json::to_vec(work)
+        .map_err(|error| PublishError::Unavailable(error.to_string()))?;
+    let message = Message {
+        id: work.id.to_string(),
+        body: body.into(),
+        headers: Vec::new(),
+    };
+    let pipeline = PipelineName::new(work.pipeline.as_str())
+        .map_err(|error| PublishError::NoQueue(error.to_string()))?;
+    let mut results = gateway.publish(&pipeline.queue(), vec![message]).await;
+    results
+        .pop()
+        .unwrap_or_else(|| Err(PublishError::Unavailable("no answer".into())))?;
+    gateway.staging.mark_published(work.id).await;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What this replica knows of the files on its staging volume. Pure: no file is touched here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use simbdp_api::wire::rest::FileState;
+use simbdp_api::wire::work::FileWork;
+use uuid::Uuid;
+
+/// A staged file.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What is to be ingested.
+    pub work: Arc<FileWork>,
+    /// Whether the queue confirmed it.
+    pub published: bool,
+    /// Whether the ledger has it.
+    pub entered: bool,
+    /// Whether the ledger knows that it is queued.
+    pub noted: bool,
+    /// The state in which it ended, as the ledger last said.
+    pub ended: Option<FileState>,
+    /// Whether the request that received it is still at work with it: the sweeper leaves it alone.
+    pub held: bool,
+    /// When the sweeper looks at it next.
+    pub due: Instant,
+}
+
+impl Entry {
+    /// A file that a request has just staged.
+    pub fn held(work: Arc<FileWork>) -> Self {
+        Self {
+            work,
+            published: false,
+            entered: false,
+            noted: false,
+            ended: None,
+            held: true,
+            due: Instant::now(),
+        }
+    }
+
+    /// A file that an earlier life left.
+    pub fn found(work: FileWork, published: bool) -> Self {
+        Self {
+            published,
+            held: false,
+            ..Self::held(Arc::new(work))
+        }
+    }
+}
+
+/// Every file on the volume. Ids are UUIDs of version 7, so their order is that of acceptance.
+#[derive(Default)]
+pub struct Index {
+    entries: BTreeMap<Uuid, Entry>,
+    undone: HashMap<Uuid, Arc<FileWork>>,
+    /// Files that are being received.
+    pub(super) receiving: u64,
+}
+
+impl Index {
+    /// Files that have not ended.
+    pub fn open(&self) -> u64 {
+        self.entries
+            .values()
+            .filter(|entry| entry.ended.is_none())
+            .count() as u64
+    }
+
+    /// One file.
+    pub fn get(&self, id: Uuid) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// Changes what is known of a file, if it is there.
+    pub fn update(&mut self, id: Uuid, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            change(entry);
+        }
+    }
+
+    /// A file of the same pipeline with the same bytes, that has not failed.
+    pub fn twin(&self, work: &FileWork) -> Option<Uuid> {
+        self.entries
+            .values()
+            .filter(|entry| entry.ended != Some(FileState::Failed))
+            .map(|entry| &entry.work)
+            .find(|other| {
+                other.id != work.id
+                    && other.sha256 == work.sha256
+                    && other.pipeline == work.pipeline
+            })
+            .map(|other| other.id)
+    }
+
+    /// Files that the sweeper should look at now, at most `limit`: first those that the queue does not
+    /// have, then those that were not looked at for longest. Each becomes due again after `pause`.
+    pub fn due(&mut self, now: Instant, pause: Duration, limit: usize) -> Vec<Entry> {
+        let mut due: Vec<_> = self
+            .entries
+            .values_mut()
+            .filter(|entry| !entry.held && entry.due <= now)
+            .collect();
+        due.sort_by_key(|entry| (entry.published, entry.due));
+        due.into_iter()
+            .take(limit)
+            .map(|entry| {
+                entry.due = now + pause;
+                entry.clone()
+            })
+            .collect()
+    }
+
+    /// Files that were taken back and whose claims are still to be released, at most `limit`.
+    pub fn undone(&self, limit: usize) -> Vec<Arc<FileWork>> {
+        self.undone.values().take(limit).cloned().collect()
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry) {
+        self.entries.insert(entry.work.id, entry);
+    }
+
+    pub(super) fn insert_undone(&mut self, work: Arc<FileWork>) {
+        self.undone.insert(work.id, work);
+    }
+
+    pub(super) fn remove(&mut self, id: Uuid) {
+        self.entries.remove(&id);
+    }
+
+    pub(super) fn take_back(&mut self, id: Uuid) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.insert_undone(entry.work);
+        }
+    }
+
+    pub(super) fn released(&mut self, id: Uuid) {
+        self.undone.remove(&id);
+    }
+}

@@ -1,0 +1,319 @@
+//! The servers behind the gateway, in memory, with the promises of the real ones.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use chrono::Utc;
+use simbdp_api::pipeline::{Period, TableSpec};
+use simbdp_api::wire::rest::{FilePage, FileRecord, FileState};
+use simbdp_api::wire::work::FileWork;
+use simbdp_broker::queue::{Message, PublishError};
+use simbdp_broker::Publisher;
+use simbdp_coredms::ledger::{Claim, FileQuery, Ledger, Outcome, Taken, Totals};
+use simbdp_coredms::store::{RowQuery, Rows, Store, StoreError, Table, WriteReport};
+use simbdp_record::Row;
+use uuid::Uuid;
+
+#[derive(Default)]
+pub struct FakePublisher {
+    pub queues: Mutex<BTreeMap<String, Vec<Message>>>,
+    /// What publishing fails with, and after how many messages.
+    pub failing: Mutex<Option<(usize, PublishError)>>,
+    /// Whether what fails is in the queue nevertheless: the confirm was lost.
+    pub lost_confirm: AtomicBool,
+}
+
+impl FakePublisher {
+    pub fn fail(&self, error: PublishError) {
+        *self.failing.lock().unwrap() = Some((0, error));
+    }
+
+    pub fn fail_after(&self, messages: usize, error: PublishError) {
+        *self.failing.lock().unwrap() = Some((messages, error));
+    }
+
+    pub fn heal(&self) {
+        *self.failing.lock().unwrap() = None;
+    }
+
+    pub fn queue(&self, name: &str) -> Vec<Message> {
+        self.queues.lock().unwrap().get(name).cloned().unwrap_or_default()
+    }
+
+    /// The files in a queue.
+    pub fn works(&self, name: &str) -> Vec<FileWork> {
+        let works = self.queue(name).into_iter();
+        works.map(|message| serde_json::from_slice(&message.body).unwrap()).collect()
+    }
+}
+
+#[async_trait]
+impl Publisher for FakePublisher {
+    async fn publish(&self, queue: &str, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
+        tokio::task::yield_now().await;
+        let failing = self.failing.lock().unwrap().clone();
+        let mut queues = self.queues.lock().unwrap();
+        let queue = queues.entry(queue.to_owned()).or_default();
+        let publish = |(index, message)| match &failing {
+            Some((after, error)) if index >= *after => {
+                if self.lost_confirm.load(Ordering::SeqCst) {
+                    queue.push(message);
+                }
+                Err(error.clone())
+            }
+            _ => {
+                queue.push(message);
+                Ok(())
+            }
+        };
+        messages.into_iter().enumerate().map(publish).collect()
+    }
+
+    async fn ready(&self) -> bool {
+        self.failing.lock().unwrap().is_none()
+    }
+}
+
+#[derive(Default)]
+struct Book {
+    claims: HashMap<(String, String), Uuid>,
+    files: BTreeMap<Uuid, FileRecord>,
+    counts: HashMap<(String, i64), u32>,
+}
+
+/// A ledger that is exact under concurrency, as compare-and-set makes the real one.
+#[derive(Default)]
+pub struct FakeLedger {
+    book: Mutex<Book>,
+    pub down: AtomicBool,
+    pub counting_down: AtomicBool,
+}
+
+impl FakeLedger {
+    async fn open(&self) -> Result<std::sync::MutexGuard<'_, Book>, StoreError> {
+        tokio::task::yield_now().await;
+        match self.down.load(Ordering::SeqCst) {
+            true => Err(StoreError::Transient("no quorum".into())),
+            false => Ok(self.book.lock().unwrap()),
+        }
+    }
+
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    pub fn record(&self, id: Uuid) -> Option<FileRecord> {
+        self.book.lock().unwrap().files.get(&id).cloned()
+    }
+
+    pub fn end(&self, id: Uuid, state: FileState, at: chrono::DateTime<Utc>) {
+        let mut book = self.book.lock().unwrap();
+        let record = book.files.get_mut(&id).unwrap();
+        record.state = state;
+        record.updated_at = at;
+        record.rejected = Some(2);
+        record.rejects = Some(format!("/v1/files/{id}/rejects"));
+    }
+
+    pub fn claims(&self) -> Vec<Uuid> {
+        self.book.lock().unwrap().claims.values().copied().collect()
+    }
+
+    /// What another replica would have done.
+    pub fn claim_for(&self, pipeline: &str, sha256: &str, id: Uuid) {
+        let key = (pipeline.to_owned(), sha256.to_owned());
+        self.book.lock().unwrap().claims.insert(key, id);
+    }
+
+    pub fn count(&self, scope: &str) -> u32 {
+        let book = self.book.lock().unwrap();
+        book.counts.iter().filter(|((s, _), _)| s == scope).map(|(_, count)| count).sum()
+    }
+}
+
+fn period(per: Period, at_millis: i64) -> i64 {
+    at_millis
+        / match per {
+            Period::Hour => 3_600_000,
+            Period::Day => 86_400_000,
+        }
+}
+
+#[async_trait]
+impl Ledger for FakeLedger {
+    async fn claim(&self, work: &FileWork) -> Result<Claim, StoreError> {
+        let mut book = self.open().await?;
+        let key = (work.pipeline.clone(), work.sha256.clone());
+        let holder = book.claims.get(&key).copied();
+        let failed = |id: &Uuid| book.files.get(id).is_some_and(|file| file.state == FileState::Failed);
+        match holder {
+            Some(id) if id != work.id && !work.force && !failed(&id) => Ok(Claim::TakenBy(id)),
+            _ => {
+                book.claims.insert(key, work.id);
+                Ok(Claim::Granted)
+            }
+        }
+    }
+
+    async fn release(&self, work: &FileWork) -> Result<(), StoreError> {
+        self.open().await?.claims.retain(|_, id| *id != work.id);
+        Ok(())
+    }
+
+    async fn staged(&self, work: &FileWork) -> Result<(), StoreError> {
+        let mut book = self.open().await?;
+        book.files.entry(work.id).or_insert_with(|| FileRecord {
+            id: work.id,
+            pipeline: work.pipeline.clone(),
+            name: work.name.clone(),
+            state: FileState::Staged,
+            format: work.format,
+            compression: work.compression,
+            bytes: work.size,
+            sha256: work.sha256.clone(),
+            user: work.user.clone(),
+            accepted_at: Utc::now(),
+            updated_at: Utc::now(),
+            accepted: None,
+            rejected: None,
+            seconds: None,
+            rejects: None,
+            error: None,
+            duplicate_of: None,
+        });
+        Ok(())
+    }
+
+    async fn queued(&self, id: Uuid) -> Result<(), StoreError> {
+        let mut book = self.open().await?;
+        if let Some(file) = book.files.get_mut(&id)
+            && file.state == FileState::Staged
+        {
+            file.state = FileState::Queued;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, _: &FileWork, _: &str) -> Result<Taken, StoreError> {
+        Ok(Taken::Ingest)
+    }
+
+    async fn ended(&self, _: Uuid, _: &Outcome) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn file(&self, id: Uuid) -> Result<Option<FileRecord>, StoreError> {
+        Ok(self.open().await?.files.get(&id).cloned())
+    }
+
+    async fn files(&self, query: &FileQuery) -> Result<FilePage, StoreError> {
+        let book = self.open().await?;
+        let skip: usize = match query.page.as_deref() {
+            Some(page) => page.parse().map_err(|_| StoreError::BadQuery("no such page".into()))?,
+            None => 0,
+        };
+        let matching: Vec<_> = book
+            .files
+            .values()
+            .rev()
+            .filter(|file| query.pipeline.as_ref().is_none_or(|pipeline| *pipeline == file.pipeline))
+            .filter(|file| query.state.is_none_or(|state| state == file.state))
+            .cloned()
+            .collect();
+        let end = skip + query.limit as usize;
+        Ok(FilePage {
+            next_page: (end < matching.len()).then(|| end.to_string()),
+            files: matching.into_iter().skip(skip).take(query.limit as usize).collect(),
+        })
+    }
+
+    async fn count_file(
+        &self,
+        scope: &str,
+        per: Period,
+        at_millis: i64,
+        limit: u32,
+    ) -> Result<bool, StoreError> {
+        let mut book = self.open().await?;
+        if self.counting_down.load(Ordering::SeqCst) {
+            return Err(StoreError::Transient("no quorum".into()));
+        }
+        let count = book.counts.entry((scope.to_owned(), period(per, at_millis))).or_default();
+        if *count >= limit {
+            return Ok(false);
+        }
+        *count += 1;
+        Ok(true)
+    }
+
+    async fn uncount_file(&self, scope: &str, per: Period, at_millis: i64) -> Result<(), StoreError> {
+        let mut book = self.open().await?;
+        if let Some(count) = book.counts.get_mut(&(scope.to_owned(), period(per, at_millis))) {
+            *count = count.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    async fn put_totals(&self, _: &str, _: &str, _: Totals) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn totals(&self, _: &str) -> Result<Totals, StoreError> {
+        self.open().await?;
+        Ok(Totals { rows: 7, rejected: 2 })
+    }
+
+    async fn attempt(&self, _: &str, _: &str) -> Result<u32, StoreError> {
+        Ok(1)
+    }
+
+    async fn forget_attempts(&self, _: &str, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// A store that answers every read with the same rows and notes what it was asked.
+#[derive(Default)]
+pub struct FakeStore {
+    pub rows: Mutex<Rows>,
+    pub asked: Arc<Mutex<Vec<RowQuery>>>,
+    pub prepared: Mutex<Vec<String>>,
+    pub down: AtomicBool,
+}
+
+struct FakeTable {
+    rows: Rows,
+    asked: Arc<Mutex<Vec<RowQuery>>>,
+}
+
+#[async_trait]
+impl Store for FakeStore {
+    async fn table(&self, keyspace: &str, table: &TableSpec) -> Result<Arc<dyn Table>, StoreError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreError::Transient("no quorum".into()));
+        }
+        self.prepared.lock().unwrap().push(format!("{keyspace}.{}", table.name));
+        Ok(Arc::new(FakeTable {
+            rows: self.rows.lock().unwrap().clone(),
+            asked: Arc::clone(&self.asked),
+        }))
+    }
+
+    async fn ready(&self) -> bool {
+        !self.down.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Table for FakeTable {
+    async fn write(&self, _: Vec<Row>) -> Result<WriteReport, StoreError> {
+        Err(StoreError::Permanent("the gateway does not write".into()))
+    }
+
+    async fn read(&self, query: &RowQuery) -> Result<Rows, StoreError> {
+        self.asked.lock().unwrap().push(query.clone());
+        Ok(self.rows.clone())
+    }
+}
