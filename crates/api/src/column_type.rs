@@ -47,7 +47,9 @@ pub enum ColumnType {
 
 /// A text that names no column type.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("unknown column type `{0}`; known are text, int, bigint, float, double, decimal, boolean, timestamp, date, time, uuid, blob, list<T> and map<T,T>")]
+#[error(
+    "unknown column type `{0}`; known are text, int, bigint, float, double, decimal, boolean, timestamp, date, time, uuid, blob, list<T> and map<T,T>"
+)]
 pub struct UnknownColumnType(pub String);
 
 const SCALARS: [(&str, ScalarType); 12] = [

@@ -27,6 +27,49 @@ impl Quantity {
             _ => Err(QuantityError(self.0.clone())),
         }
     }
+
+    /// The same quantity as the API server writes it: the largest unit of its kind that needs no
+    /// fraction. What does not parse stays as it is.
+    pub fn canonical(&self) -> Self {
+        const BINARY: [(&str, u64); 4] = [
+            ("Ti", 1 << 40),
+            ("Gi", 1 << 30),
+            ("Mi", 1 << 20),
+            ("Ki", 1 << 10),
+        ];
+        const DECIMAL: [(&str, u64); 6] = [
+            ("T", 1_000_000_000_000_000),
+            ("G", 1_000_000_000_000),
+            ("M", 1_000_000_000),
+            ("k", 1_000_000),
+            ("", 1_000),
+            ("m", 1),
+        ];
+        let (units, whole) = match self.0.ends_with('i') {
+            true => (&BINARY[..], self.bytes()),
+            false => (&DECIMAL[..], self.millis()),
+        };
+        let Ok(whole) = whole else {
+            return self.clone();
+        };
+        units
+            .iter()
+            .find(|(_, unit)| whole >= *unit && whole.is_multiple_of(*unit))
+            .map_or_else(
+                || Self(whole.to_string()),
+                |(suffix, unit)| Self(format!("{}{suffix}", whole / unit)),
+            )
+    }
+
+    /// The quantity in thousandths, rounded up, as CPU is counted.
+    pub fn millis(&self) -> Result<u64, QuantityError> {
+        let parsed =
+            ParsedQuantity::try_from(self.0.as_str()).map_err(|_| QuantityError(self.0.clone()))?;
+        match parsed.to_bytes_f64() {
+            Some(whole) if whole > 0.0 => Ok((whole * 1000.0).ceil() as u64),
+            _ => Err(QuantityError(self.0.clone())),
+        }
+    }
 }
 
 impl From<&str> for Quantity {

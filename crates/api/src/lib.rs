@@ -9,6 +9,7 @@ pub mod labels;
 pub mod mounts;
 pub mod names;
 pub mod pipeline;
+pub mod reference;
 pub mod tenant;
 pub mod wire;
 

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// A name that does not fit.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{name}` is not a name of a {kind}: 1 to 40 lower-case letters, digits and dashes, starting with a letter and ending with a letter or a digit")]
+#[error(
+    "`{name}` is not a name of a {kind}: 1 to 40 lower-case letters, digits and dashes, starting with a letter and ending with a letter or a digit"
+)]
 pub struct NameError {
     /// What was to be named.
     pub kind: &'static str,

@@ -308,7 +308,9 @@ pub enum Order {
 /// A time to live: a whole number with the unit s, m, h or d.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Ttl(#[schemars(length(min = 2, max = 12), pattern(r"^[1-9][0-9]*(s|m|h|d)$"))] pub String);
+pub struct Ttl(
+    #[schemars(length(min = 2, max = 12), pattern(r"^[1-9][0-9]*(s|m|h|d)$"))] pub String,
+);
 
 /// A time to live that cannot be kept.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

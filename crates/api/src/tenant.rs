@@ -119,7 +119,10 @@ pub struct TenantBroker {
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// Name to log in with.
-    #[schemars(length(min = 1, max = 40), pattern(r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 40),
+        pattern(r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")
+    )]
     pub name: String,
     /// What the user may do.
     pub role: Role,

@@ -126,9 +126,22 @@ fn names_that_fit_are_taken_and_others_refused() {
     for good in ["a", "flights", "a-b-1", &"a".repeat(40)] {
         assert!(TenantName::new(good).is_ok(), "{good}");
     }
-    for bad in ["", "A", "1a", "a-", "-a", "a_b", "a.b", "ä", &"a".repeat(41)] {
+    for bad in [
+        "",
+        "A",
+        "1a",
+        "a-",
+        "-a",
+        "a_b",
+        "a.b",
+        "ä",
+        &"a".repeat(41),
+    ] {
         let error = TenantName::new(bad).unwrap_err().to_string();
-        assert!(error.contains("1 to 40 lower-case letters"), "{bad}: {error}");
+        assert!(
+            error.contains("1 to 40 lower-case letters"),
+            "{bad}: {error}"
+        );
     }
 }
 
@@ -151,7 +164,13 @@ fn quantities_become_bytes() {
     assert_eq!(Quantity::from("10Gi").bytes(), Ok(10 << 30));
     assert_eq!(Quantity::from("5").bytes(), Ok(5));
     assert!(Quantity::from("0").bytes().is_err());
-    assert!(Quantity::from("much").bytes().unwrap_err().to_string().contains("512Mi"));
+    assert!(
+        Quantity::from("much")
+            .bytes()
+            .unwrap_err()
+            .to_string()
+            .contains("512Mi")
+    );
 }
 
 #[test]
@@ -165,7 +184,40 @@ fn times_to_live_become_seconds() {
 
 #[test]
 fn a_minimal_tenant_gets_the_documented_defaults() {
-    let spec: TenantSpec =
-        serde_yaml::from_str("coredms: {storage: {size: 1Gi}}").unwrap();
+    let spec: TenantSpec = serde_yaml::from_str("coredms: {storage: {size: 1Gi}}").unwrap();
     insta::assert_yaml_snapshot!(spec);
+}
+
+#[test]
+fn quantities_are_written_as_the_api_server_writes_them() {
+    for (given, canonical) in [
+        ("1024Mi", "1Gi"),
+        ("1.5Gi", "1536Mi"),
+        ("10Gi", "10Gi"),
+        ("1000m", "1"),
+        ("0.5", "500m"),
+        ("3050m", "3050m"),
+        ("1000M", "1G"),
+        ("1500", "1500"),
+        ("2000", "2k"),
+        ("512", "512"),
+        ("lots", "lots"),
+    ] {
+        assert_eq!(
+            Quantity::from(given).canonical(),
+            Quantity::from(canonical),
+            "{given}"
+        );
+    }
+}
+
+#[test]
+fn the_reference_names_every_kind_with_its_fields_and_rules() {
+    let page = crate::reference::markdown();
+    for part in ["## Tenant", "## IngestPipeline", "## CoreDms", "## Broker"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(page.contains("| `table.columns[].type` |"), "{page}");
+    assert!(page.contains("exactly one of batch and stream must be set"));
+    assert!(page.contains("`Development`, `Production`"));
 }
