@@ -50,7 +50,7 @@ pub enum Violation {
         pattern: String,
     },
     /// Too large. What has been seen of it may be less than the whole.
-    #[error("the file has {} {size} bytes uncompressed, but at most {limit} are accepted: split it", if *.at_least { "at least" } else { "" })]
+    #[error("the file has {}{size} bytes uncompressed, but at most {limit} are accepted: split it", if *.at_least { "at least " } else { "" })]
     Size {
         /// Bytes seen, uncompressed.
         size: u64,

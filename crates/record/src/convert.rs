@@ -281,30 +281,23 @@ fn not_float(kind: ScalarType, text: &str) -> String {
 }
 
 fn not_time(kind: ScalarType, format: Option<&TimeFormat>, text: &str, fault: TimeFault) -> String {
-    if fault == TimeFault::Impossible {
-        let what = if kind == ScalarType::Time {
-            "time of day"
-        } else {
-            "date and time"
+    if let Some(format) = format {
+        let kind = match fault {
+            TimeFault::Notation => format!("a {}", kind.name()),
+            TimeFault::Impossible => format!("a possible {}", kind.name()),
         };
-        let what = if kind == ScalarType::Date {
-            "day of the calendar"
-        } else {
-            what
+        let wanted = format!("{kind} in the column's timeFormat `{}`", format.text());
+        return refused(text, &wanted);
+    }
+    if fault == TimeFault::Impossible {
+        let what = match kind {
+            ScalarType::Date => "day of the calendar",
+            ScalarType::Time => "time of day",
+            _ => "date and time",
         };
         return format!(
             "`{}` is written right, but there is no such {what}",
             shown(text)
-        );
-    }
-    if let Some(format) = format {
-        return refused(
-            text,
-            &format!(
-                "a {} in the column's timeFormat `{}`",
-                kind.name(),
-                format.text()
-            ),
         );
     }
     let wanted = match kind {

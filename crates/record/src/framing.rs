@@ -2,6 +2,9 @@
 
 use crate::{MAX_RECORD_BYTES, RAW_LIMIT};
 
+/// What is kept of a record that is too long: its fault shows [`RAW_LIMIT`], cut between characters.
+const HELD: usize = RAW_LIMIT + 4;
+
 const BOM: &[u8; 3] = b"\xef\xbb\xbf";
 
 /// Takes the UTF-8 byte order mark off the start of a stream, wherever the stream is cut.
@@ -74,7 +77,7 @@ impl Carry {
         self.overflow = part.len() > room;
         self.bytes.extend_from_slice(&part[..part.len().min(room)]);
         if self.overflow {
-            self.bytes.truncate(RAW_LIMIT);
+            self.bytes.truncate(HELD);
         }
     }
 
@@ -82,7 +85,7 @@ impl Carry {
     pub(crate) fn complete<'a>(&'a mut self, part: &'a [u8]) -> (&'a [u8], bool) {
         if self.is_empty() {
             if part.len() > MAX_RECORD_BYTES {
-                return (&part[..RAW_LIMIT], true);
+                return (&part[..HELD], true);
             }
             return (part, false);
         }

@@ -34,7 +34,7 @@ pub struct Row {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{}{reason}", column.as_ref().map(|c| format!("column `{c}`: ")).unwrap_or_default())]
 pub struct RowFault {
-    /// Column, where the fault is in one.
+    /// The field of the record, where the fault is in one: by its name in the file or message.
     pub column: Option<String>,
     /// What is wrong and what would be right.
     pub reason: String,

@@ -74,6 +74,19 @@ fn date_at_start(bytes: &[u8]) -> Result<NaiveDate, TimeFault> {
     NaiveDate::from_ymd_opt(year as i32, month, day).ok_or(TimeFault::Impossible)
 }
 
+/// Nanoseconds from up to nine digits of a second, and how many there are.
+fn fraction(bytes: &[u8]) -> Option<(u32, usize)> {
+    let count = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
+    let digits = bytes.get(..count)?;
+    let number = digits
+        .iter()
+        .try_fold(0_u32, |number, digit| {
+            number.checked_mul(10)?.checked_add(u32::from(digit - b'0'))
+        })
+        .filter(|_| (1..=9).contains(&count))?;
+    Some((number * 10_u32.pow(9 - count as u32), count))
+}
+
 /// `HH:MM`, `HH:MM:SS` or `HH:MM:SS.f` with up to nine digits; seconds since midnight, nanoseconds, and
 /// how many bytes were read.
 fn time_at(bytes: &[u8], start: usize) -> Result<(u32, u32, usize), TimeFault> {
@@ -89,19 +102,8 @@ fn time_at(bytes: &[u8], start: usize) -> Result<(u32, u32, usize), TimeFault> {
         second = digits::<2>(bytes, end + 1).ok_or(TimeFault::Notation)?;
         end += 3;
         if matches!(bytes.get(end), Some(b'.' | b',')) {
-            let fraction = &bytes[end + 1..];
-            let count = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
-            if !(1..=9).contains(&count) {
-                return Err(TimeFault::Notation);
-            }
-            for at in 0..9 {
-                nanos = nanos * 10
-                    + if at < count {
-                        u32::from(fraction[at] - b'0')
-                    } else {
-                        0
-                    };
-            }
+            let (fraction, count) = fraction(&bytes[end + 1..]).ok_or(TimeFault::Notation)?;
+            nanos = fraction;
             end += 1 + count;
         }
     }
