@@ -1,0 +1,234 @@
+//! `run`: puts the app of one pipeline together and ends it in order. The one place that spawns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use simbdp_api::wire::config::Mode;
+use simbdp_broker::rabbitmq::{
+    ConsumerOptions, LinkOptions, PublisherOptions, RabbitConsumer, RabbitPublisher,
+};
+use simbdp_broker::{ConnectionSource, Consumer, Publisher};
+use simbdp_coredms::Ledger;
+use simbdp_coredms::store::Table;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::admin::{self, Readiness};
+use crate::args::RunArgs;
+use crate::batch::BatchApp;
+use crate::courier::Courier;
+use crate::database;
+use crate::dead_letter::DeadLetters;
+use crate::decode::RowDecoder;
+use crate::file::FileIngest;
+use crate::metrics::Metrics;
+use crate::retry::Retry;
+use crate::settings::Settings;
+use crate::shutdown::Shutdown;
+use crate::sink::Sink;
+use crate::source::messages::ParcelLimits;
+use crate::staging_client::StagingClient;
+use crate::stream::{StreamApp, StreamLimits};
+use crate::suspects::Suspects;
+use crate::totals::Counted;
+
+/// Runs until SIGTERM.
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let settings = Settings::read(&args)?;
+    let metrics = Metrics::new(args.tenant.as_str(), args.pipeline.as_str());
+    let shutdown = Shutdown::new();
+    let readiness = Readiness::default();
+    let listener = TcpListener::bind(args.admin_address)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.admin_address))?;
+    let routes = admin::routes(readiness.clone(), metrics.clone());
+    let admin = tokio::spawn(admin::serve(listener, routes, shutdown.clone()));
+    let signals = tokio::spawn(shutdown.clone().on_signal(args.grace()));
+
+    tracing::info!(
+        tenant = %args.tenant, pipeline = %args.pipeline, pod = args.pod_name,
+        generation = settings.config.generation, version = env!("CARGO_PKG_VERSION"), "starting"
+    );
+    let app = App {
+        args,
+        settings,
+        metrics,
+        shutdown: shutdown.clone(),
+        readiness,
+    };
+    let result = app.ingest().await;
+    shutdown.expire();
+    join(admin).await;
+    signals.abort();
+    tracing::info!("stopped");
+    result
+}
+
+async fn join(admin: JoinHandle<std::io::Result<()>>) {
+    // Scrapers keep connections open; they do not hold up the end.
+    match tokio::time::timeout(Duration::from_secs(1), admin).await {
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "the admin port failed"),
+        Ok(Err(error)) => tracing::warn!(%error, "the admin port failed"),
+        Ok(Ok(Ok(()))) | Err(_) => {}
+    }
+}
+
+struct App {
+    args: RunArgs,
+    settings: Settings,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    readiness: Readiness,
+}
+
+/// What batch and stream apps have in common.
+struct Common {
+    ledger: Arc<dyn Ledger>,
+    table: Arc<dyn Table>,
+    publisher: Arc<dyn Publisher>,
+    retry: Retry,
+}
+
+impl App {
+    async fn ingest(self) -> anyhow::Result<()> {
+        let rows = RowDecoder::new(&self.settings.config.table)?;
+        let retry = Retry::new(self.shutdown.clone(), self.metrics.clone());
+        let database = database::open(
+            self.settings.coredms.clone(),
+            self.settings.datacenter.as_deref(),
+            Some(&self.settings.ledger_keyspace),
+        );
+        let ledger = database.ledger.context("the app has no ledger")?;
+        let config = &self.settings.config;
+        let prepare = || database.store.table(&config.keyspace, &config.table);
+        let Ok(table) = retry.whatever_fails("prepare", prepare).await else {
+            return Ok(());
+        };
+        self.readiness.table_prepared();
+        let common = Common {
+            ledger,
+            table,
+            publisher: self.publisher(),
+            retry,
+        };
+        self.readiness.broker_connected(common.publisher.clone());
+        match config.mode {
+            Mode::Batch(_) => {
+                let consumer = self.consumer(1);
+                self.batch(common, rows)?.run(consumer).await;
+            }
+            Mode::Stream(ref constraints) => {
+                let prefetch = self.args.messages.prefetch(constraints.max_message_size);
+                let consumer = self.consumer(prefetch);
+                self.stream(common, rows, consumer, prefetch).run().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&self) -> ConnectionSource {
+        ConnectionSource::binding(self.settings.broker.clone())
+    }
+
+    fn publisher(&self) -> Arc<dyn Publisher> {
+        Arc::new(RabbitPublisher::new(
+            self.source(),
+            PublisherOptions::default(),
+        ))
+    }
+
+    fn consumer(&self, prefetch: u16) -> Box<dyn Consumer> {
+        let options = ConsumerOptions {
+            link: LinkOptions::default(),
+            queue: self.args.pipeline.queue(),
+            prefetch,
+        };
+        Box::new(RabbitConsumer::new(self.source(), options))
+    }
+
+    fn dead_letters(&self, common: &Common) -> DeadLetters {
+        let queue = self.args.pipeline.dead_letter_queue();
+        DeadLetters::new(
+            common.publisher.clone(),
+            queue,
+            common.retry.clone(),
+            self.metrics.clone(),
+        )
+    }
+
+    fn suspects(&self, common: &Common) -> Suspects {
+        let pipeline = self.args.pipeline.as_str();
+        Suspects::new(
+            common.ledger.clone(),
+            pipeline,
+            common.retry.clone(),
+            self.metrics.clone(),
+        )
+    }
+
+    fn sink(&self, common: &Common) -> Sink {
+        Sink::new(
+            common.table.clone(),
+            common.retry.clone(),
+            self.metrics.clone(),
+        )
+    }
+
+    fn batch(&self, common: Common, rows: RowDecoder) -> anyhow::Result<BatchApp> {
+        let token = self.settings.internal_token.clone();
+        let staging = StagingClient::new(token, self.args.gateway_hosts())
+            .context("cannot make an HTTP client")?;
+        Ok(BatchApp {
+            pipeline: self.args.pipeline.clone(),
+            files: FileIngest {
+                table: self.settings.config.table.clone(),
+                rows,
+                sink: self.sink(&common),
+                staging: Arc::new(staging),
+                retry: common.retry.clone(),
+                metrics: self.metrics.clone(),
+                limits: self.args.files.limits(),
+            },
+            dead_letters: self.dead_letters(&common),
+            suspects: self.suspects(&common),
+            totals: Counted::new(common.ledger.clone(), self.args.pipeline.as_str()),
+            ledger: common.ledger,
+            retry: common.retry,
+            metrics: self.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+        })
+    }
+
+    fn stream(
+        &self,
+        common: Common,
+        rows: RowDecoder,
+        consumer: Box<dyn Consumer>,
+        prefetch: u16,
+    ) -> StreamApp {
+        let messages = self.args.messages;
+        StreamApp {
+            consumer,
+            courier: Arc::new(Courier {
+                rows,
+                sink: self.sink(&common),
+                dead_letters: self.dead_letters(&common),
+                metrics: self.metrics.clone(),
+            }),
+            suspects: self.suspects(&common),
+            limits: StreamLimits {
+                parcel: ParcelLimits {
+                    messages: usize::from(messages.parcel_messages),
+                    bytes: messages.parcel_bytes as usize,
+                    linger: Duration::from_millis(messages.linger_millis),
+                },
+                parcels: usize::from(messages.parcels_in_flight),
+                prefetch,
+            },
+            metrics: self.metrics.clone(),
+            totals: Counted::new(common.ledger, self.args.pipeline.as_str()),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the operator gives an ingest app in mounted files, read once: a change rolls the pod.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use simbdp_api::mounts;
+use simbdp_api::wire::config::PipelineConfig;
+use simbdp_coredms::Connection;
+
+use crate::args::RunArgs;
+
+/// A mounted file that is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// It does not parse.
+    #[error("{path}: {reason}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Everything but the broker's login, which is read at each connect.
+pub struct Settings {
+    /// The pipeline.
+    pub config: PipelineConfig,
+    /// The database and the platform's role in it.
+    pub coredms: Connection,
+    /// Its datacenter.
+    pub datacenter: Option<String>,
+    /// Keyspace of the ledger.
+    pub ledger_keyspace: String,
+    /// Binding directory of the broker.
+    pub broker: PathBuf,
+    /// Token for the gateway's internal API.
+    pub internal_token: String,
+}
+
+impl Settings {
+    /// Reads everything that `args` point to.
+    pub fn read(args: &RunArgs) -> Result<Self, SettingsError> {
+        let file = args.pipelines.join(args.pipeline.config_key());
+        let config: PipelineConfig = json(&file)?;
+        if config.pipeline != args.pipeline || config.tenant != args.tenant {
+            return Err(SettingsError::Content {
+                path: file,
+                reason: format!(
+                    "is of pipeline `{}` of tenant `{}`, this app is for `{}` of `{}`",
+                    config.pipeline, config.tenant, args.pipeline, args.tenant
+                ),
+            });
+        }
+        let binding = args.bindings.join(mounts::COREDMS_BINDING);
+        Ok(Self {
+            coredms: coredms(&binding)?,
+            datacenter: optional(&binding.join("datacenter"))?,
+            ledger_keyspace: args.tenant.platform_keyspace(),
+            broker: args.bindings.join(mounts::BROKER_BINDING),
+            internal_token: text(&args.internal.join("token"))?,
+            config,
+        })
+    }
+}
+
+fn coredms(binding: &Path) -> Result<Connection, SettingsError> {
+    let host = text(&binding.join("host"))?;
+    let port = text(&binding.join("port"))?;
+    login(binding, vec![format!("{host}:{port}")])
+}
+
+/// User and password of a binding directory, for given endpoints.
+pub fn login(binding: &Path, endpoints: Vec<String>) -> Result<Connection, SettingsError> {
+    Ok(Connection {
+        endpoints,
+        username: text(&binding.join("username"))?,
+        password: text(&binding.join("password"))?,
+    })
+}
+
+/// A file's text, without the line end that editors add.
+fn text(path: &Path) -> Result<String, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|error| SettingsError::Read {
+        path: path.to_owned(),
+        error,
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn optional(path: &Path) -> Result<Option<String>, SettingsError> {
+    match text(path) {
+        Err(SettingsError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
+    serde_json::from_str(&text(path)?).map_err(|error| SettingsError::Content {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// A file of YAML or JSON.
+pub fn yaml<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
+    serde_yaml::from_str(&text(path)?).map_err(|error| SettingsError::Content {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
