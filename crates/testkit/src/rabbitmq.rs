@@ -5,14 +5,14 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use simbdp_broker::Connection;
 use simbdp_broker::admin::ManagementConnection;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::net::TcpStream;
 
 /// Names the root file system with RabbitMQ in it.
 pub const ROOT_VARIABLE: &str = "SIMBDP_RABBITMQ_ROOT";
@@ -25,8 +25,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(90);
 const ADMINISTRATOR: &str = "operator";
 const PASSWORD: &str = "operator-password";
 
-/// Runs in the new namespaces. Everything ends with this shell, which ends when its standard input
-/// does: when the test is over, however it ended.
+/// Runs in the new namespaces. It ends when its standard input does, which is when the test is over,
+/// however it ended; everything else in the namespaces, and the data, end with it.
 const SCRIPT: &str = r#"
 mount --rbind /dev "$ROOT/dev"
 mount --bind "$DATA" "$ROOT/var/lib/rabbitmq"
@@ -38,9 +38,12 @@ chroot "$ROOT" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/var/lib/
   RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none" \
   "/$PROGRAM" </dev/null &
 read -r _ || true
+kill -KILL -1 || true
+wait || true
+rm -rf "$DATA"
 "#;
 
-/// A RabbitMQ server. Ends when it is dropped; its data too.
+/// A RabbitMQ server. It ends when it is dropped or when the process does, and its data too.
 pub struct RabbitMq {
     root: PathBuf,
     data: TempDir,
@@ -110,7 +113,6 @@ impl RabbitMq {
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
-            .kill_on_drop(true)
             .spawn()
             .context("cannot run unshare")?;
         self.server = Some(child);
@@ -122,7 +124,15 @@ impl RabbitMq {
         let Some(mut child) = self.server.take() else {
             bail!("the server does not run");
         };
-        child.kill().await?;
+        child.kill()?;
+        child.wait()?;
+        // The kernel ends what is left in the namespace by and by.
+        while TcpStream::connect(("127.0.0.1", self.ports.amqp))
+            .await
+            .is_ok()
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         Ok(())
     }
 
@@ -201,7 +211,7 @@ impl RabbitMq {
                 .await
                 .is_ok_and(|response| response.status().is_success());
             let amqp = ("127.0.0.1", self.ports.amqp);
-            if management && tokio::net::TcpStream::connect(amqp).await.is_ok() {
+            if management && TcpStream::connect(amqp).await.is_ok() {
                 return Ok(());
             }
             ensure!(
@@ -210,6 +220,16 @@ impl RabbitMq {
                 tail(&self.log())
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.server.take() {
+            drop(child.stdin.take());
+            // It cannot be helped, and the namespace ends anyway.
+            let _ = child.wait();
         }
     }
 }

@@ -1,0 +1,232 @@
+//! Taking, acknowledging, handing back, and what becomes of it when the connection changes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::FutureExt;
+use simbdp_broker::queue::Tag;
+use simbdp_broker::rabbitmq::{ConsumerOptions, LinkOptions, RabbitConsumer};
+use simbdp_broker::{Consumer, Delivery};
+
+use crate::support::{Tenant, server, soon, take, until};
+
+fn ids(deliveries: &[Delivery]) -> BTreeSet<&str> {
+    deliveries.iter().map(|d| d.message.id.as_str()).collect()
+}
+
+async fn take_many(consumer: &mut RabbitConsumer, count: usize) -> Vec<Delivery> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        taken.push(take(consumer).await);
+    }
+    taken
+}
+
+#[tokio::test]
+async fn acknowledged_messages_are_gone_and_the_others_come_again() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    tenant.fill(&["a", "b", "c", "d", "e"]).await;
+    let mut consumer = tenant.consumer(10);
+    let taken = take_many(&mut consumer, 5).await;
+    let tags: Vec<Tag> = [0, 1, 3].map(|n: usize| taken[n].tag).to_vec();
+    consumer.ack(&tags).await.unwrap();
+    // Twice is harmless.
+    consumer.ack(&tags).await.unwrap();
+    tenant.until_totals(0, 2).await;
+    drop(consumer);
+    let mut next = tenant.consumer(10);
+    let again = take_many(&mut next, 2).await;
+    assert_eq!(ids(&again), BTreeSet::from(["c", "e"]));
+    assert!(again.iter().all(|delivery| delivery.returns == 1));
+    next.ack(&[again[0].tag, again[1].tag]).await.unwrap();
+    tenant.until_totals(0, 0).await;
+}
+
+#[tokio::test]
+async fn every_hand_back_is_counted() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    tenant.fill(&["a"]).await;
+    let mut consumer = tenant.consumer(1);
+    // More often than the broker's own limit of 20.
+    for returns in 0..30 {
+        let delivery = take(&mut consumer).await;
+        assert_eq!(delivery.returns, returns);
+        consumer.hand_back(&[delivery.tag]).await.unwrap();
+    }
+    tenant.until_totals(0, 1).await;
+}
+
+#[tokio::test]
+async fn tags_of_a_lost_connection_are_void() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    tenant.fill(&["a", "b"]).await;
+    let mut consumer = tenant.consumer(10);
+    let before = take_many(&mut consumer, 2).await;
+    tenant
+        .admin
+        .suspend_tenancy(&tenant.tenancy_names())
+        .await
+        .unwrap();
+    tenant
+        .admin
+        .ensure_tenancy(&tenant.tenancy())
+        .await
+        .unwrap();
+    assert!(soon(consumer.next()).await.is_err());
+    consumer.ack(&[before[0].tag]).await.unwrap();
+
+    let after = take_many(&mut consumer, 2).await;
+    assert_eq!(ids(&after), ids(&before));
+    assert!(after.iter().all(|delivery| delivery.returns >= 1));
+    assert!(after[0].tag.epoch > before[0].tag.epoch);
+    // The delivery tags are the same numbers, of another connection.
+    let old: Vec<Tag> = before.iter().map(|delivery| delivery.tag).collect();
+    consumer.ack(&old).await.unwrap();
+    consumer.hand_back(&old).await.unwrap();
+    tenant.until_totals(0, 2).await;
+    consumer.ack(&[after[0].tag, after[1].tag]).await.unwrap();
+    tenant.until_totals(0, 0).await;
+}
+
+#[tokio::test]
+async fn a_loss_between_calls_is_told_by_the_acknowledgement() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    tenant.fill(&["a"]).await;
+    let mut consumer = tenant.consumer(10);
+    let taken = take(&mut consumer).await;
+    tenant
+        .admin
+        .suspend_tenancy(&tenant.tenancy_names())
+        .await
+        .unwrap();
+    soon(async {
+        while consumer.ack(&[]).await.is_ok() && consumer.ack(&[taken.tag]).await.is_ok() {
+            // The first acknowledgement may be written before the loss is noticed; then its tag is spent.
+            if consumer.next().now_or_never().is_some() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    tenant
+        .admin
+        .ensure_tenancy(&tenant.tenancy())
+        .await
+        .unwrap();
+    assert_eq!(take(&mut consumer).await.message.id, "a");
+}
+
+#[tokio::test]
+async fn a_smaller_prefetch_gives_back_what_was_not_taken_yet() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    tenant.fill(&["a", "b", "c", "d"]).await;
+    let mut consumer = tenant.consumer(10);
+    let first = take(&mut consumer).await;
+    tenant.until_totals(0, 4).await;
+    consumer.set_prefetch(1).await.unwrap();
+    tenant.until_totals(2, 2).await;
+    let second = take(&mut consumer).await;
+    assert_eq!(
+        (first.message.id.as_str(), second.message.id.as_str()),
+        ("a", "b")
+    );
+    consumer.ack(&[first.tag, second.tag]).await.unwrap();
+    tenant.until_totals(1, 1).await;
+    consumer.set_prefetch(5).await.unwrap();
+    let rest = take_many(&mut consumer, 2).await;
+    assert_eq!(ids(&rest), BTreeSet::from(["c", "d"]));
+}
+
+#[tokio::test]
+async fn a_stopped_consumer_takes_nothing_and_settles_what_it_holds() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    tenant.fill(&["a", "b", "c"]).await;
+    let mut consumer = tenant.consumer(10);
+    let held = take_many(&mut consumer, 2).await;
+    consumer.stop().await.unwrap();
+    consumer.stop().await.unwrap();
+    assert!(soon(consumer.next()).await.is_err());
+    let mut other = tenant.consumer(1);
+    assert_eq!(take(&mut other).await.message.id, "c");
+    consumer.ack(&[held[0].tag]).await.unwrap();
+    consumer.hand_back(&[held[1].tag]).await.unwrap();
+    tenant.until_totals(1, 1).await;
+}
+
+#[tokio::test]
+async fn waiting_for_a_delivery_can_be_given_up_at_any_point() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    let sent: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
+    tenant.fill(&sent).await;
+    let mut consumer = tenant.consumer(7);
+    let mut taken = Vec::new();
+    soon(async {
+        while taken.len() < sent.len() {
+            // Polled once and dropped, from connecting to the last delivery.
+            match consumer.next().now_or_never() {
+                Some(delivery) => {
+                    let delivery = delivery.unwrap();
+                    consumer.ack(&[delivery.tag]).await.unwrap();
+                    taken.push(delivery);
+                }
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    assert_eq!(ids(&taken), sent.into_iter().collect());
+    tenant.until_totals(0, 0).await;
+}
+
+#[tokio::test]
+async fn heartbeats_go_on_while_the_caller_is_busy() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    tenant.fill(&["a"]).await;
+    let link = LinkOptions {
+        heartbeat: Duration::from_secs(1),
+        ..LinkOptions::named("busy consumer")
+    };
+    let options = ConsumerOptions {
+        link,
+        queue: tenant.queues.queue.clone(),
+        prefetch: 1,
+    };
+    let mut consumer = RabbitConsumer::new(tenant.source(), options);
+    let delivery = take(&mut consumer).await;
+    // The work itself: three times as long as the server waits for a sign of life.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    consumer.ack(&[delivery.tag]).await.unwrap();
+    tenant.until_totals(0, 0).await;
+}
+
+#[tokio::test]
+async fn a_deleted_queue_ends_the_wait_and_its_return_resumes_it() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    tenant.fill(&["a"]).await;
+    let mut consumer = tenant.consumer(1);
+    let delivery = take(&mut consumer).await;
+    consumer.ack(&[delivery.tag]).await.unwrap();
+    let queues = &tenant.queues;
+    let deleted =
+        tenant
+            .admin
+            .delete_queues(&queues.vhost, &queues.queue, &queues.dead_letter_queue);
+    deleted.await.unwrap();
+    assert!(soon(consumer.next()).await.is_err());
+    assert!(consumer.next().now_or_never().is_none());
+    tenant.admin.ensure_queues(queues).await.unwrap();
+    tenant.fill(&["b"]).await;
+    assert_eq!(take(&mut consumer).await.message.id, "b");
+    until(|| async { tenant.totals(&queues.queue).await.unacknowledged == 1 }).await;
+}

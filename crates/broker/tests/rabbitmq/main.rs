@@ -1,0 +1,12 @@
+//! Against a real RabbitMQ: one server for all tests, which kill it one at a time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod consuming;
+mod isolation;
+mod loss;
+mod proxy;
+mod publishing;
+mod queues;
+mod support;
+mod tenancy;

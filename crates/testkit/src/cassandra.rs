@@ -1,0 +1,402 @@
+//! A real Cassandra for tests: one node, or three, on loopback addresses of their own. It runs from
+//! the jars of an installation, named by `SIMBDP_CASSANDRA_HOME`: a directory with `lib/*.jar`, or
+//! the root file system of an image with `/opt/cassandra/lib`. Needs a Java of version 17.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+/// Names the installation.
+pub const HOME_VARIABLE: &str = "SIMBDP_CASSANDRA_HOME";
+/// Datacenter of all nodes.
+pub const DATACENTER: &str = "dc1";
+/// Port of the native protocol, the same on each address.
+pub const PORT: u16 = 9042;
+
+const STORAGE_PORT: u16 = 7000;
+const START_TIMEOUT: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(50);
+const JARS: [&str; 3] = ["lib", "opt/cassandra/lib", "."];
+
+/// Starts the server and waits for its standard input: a line kills the server, the end of input (the
+/// test is over, however it ended) also removes all data.
+const SCRIPT: &str = r#"
+exec 3<&0
+"$@" </dev/null >>"$LOG" 2>&1 &
+server=$!
+if read -r _ <&3; then kill -KILL $server; wait $server; exit 0; fi
+kill -KILL $server
+wait $server
+rm -rf "$BASE"
+"#;
+
+/// For tests only: no waiting for gossip, for the ring or for the default superuser.
+const FAST: [&str; 9] = [
+    "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+    "-Dcassandra.superuser_setup_delay_ms=0",
+    "-Dcassandra.ring_delay_ms=1000",
+    "-Dcassandra.shutdown_announce_in_ms=0",
+    "-Dcassandra.consistent.rangemovement=false",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xss512k",
+    "-Djava.security.manager=allow",
+];
+
+/// What Cassandra needs of a Java of version 17, as its own jvm17-server.options has it.
+const JAVA_17: [&str; 17] = [
+    "-Djdk.attach.allowAttachSelf=true",
+    "--add-exports=java.base/jdk.internal.misc=ALL-UNNAMED",
+    "--add-exports=java.management.rmi/com.sun.jmx.remote.internal.rmi=ALL-UNNAMED",
+    "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
+    "--add-exports=java.rmi/sun.rmi.server=ALL-UNNAMED",
+    "--add-exports=java.sql/java.sql=ALL-UNNAMED",
+    "--add-exports=java.base/java.lang.ref=ALL-UNNAMED",
+    "--add-exports=jdk.unsupported/sun.misc=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang.module=ALL-UNNAMED",
+    "--add-opens=java.base/java.net=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.loader=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.ref=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.reflect=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.math=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.module=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.util.jar=ALL-UNNAMED",
+    "--add-opens=jdk.management/com.sun.management.internal=ALL-UNNAMED",
+];
+const OPEN_TO_ALL: [&str; 5] = [
+    "sun.nio.ch",
+    "java.io",
+    "java.lang",
+    "java.util",
+    "java.nio",
+];
+
+const LOGBACK: &str = r#"<configuration>
+  <appender name="STDOUT" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%-5level %date{ISO8601} %logger{0} %msg%n</pattern></encoder>
+  </appender>
+  <root level="INFO"><appender-ref ref="STDOUT"/></root>
+</configuration>
+"#;
+
+/// A cluster of Cassandra nodes. It ends when it is dropped or when the process does, and its data too.
+pub struct Cassandra {
+    jars: PathBuf,
+    base: TempDir,
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    address: Ipv4Addr,
+    directory: PathBuf,
+    server: Option<(Child, ChildStdin)>,
+}
+
+impl Cassandra {
+    /// Starts a cluster and waits until every node answers. The first one starts alone: it is the seed.
+    pub async fn start(nodes: u8) -> Result<Self> {
+        ensure!((1..=9).contains(&nodes), "1 to 9 nodes, not {nodes}");
+        let base = tempfile::Builder::new().prefix("cassandra-").tempdir()?;
+        let addresses = free_addresses(nodes)?;
+        let mut cluster = Self {
+            jars: jars()?,
+            nodes: addresses
+                .iter()
+                .map(|address| Node {
+                    address: *address,
+                    directory: base.path().join(address.to_string()),
+                    server: None,
+                })
+                .collect(),
+            base,
+        };
+        for node in 0..cluster.nodes.len() {
+            cluster.configure(node)?;
+        }
+        cluster.launch(0)?;
+        cluster.wait(0).await?;
+        for node in 1..cluster.nodes.len() {
+            cluster.launch(node)?;
+        }
+        for node in 1..cluster.nodes.len() {
+            cluster.wait(node).await?;
+        }
+        Ok(cluster)
+    }
+
+    /// `address:port` of every node.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.nodes
+            .iter()
+            .map(|node| format!("{}:{PORT}", node.address))
+            .collect()
+    }
+
+    /// As many replicas as there are nodes, three at most.
+    pub fn replication_factor(&self) -> u16 {
+        u16::try_from(self.nodes.len().min(3)).unwrap_or(3)
+    }
+
+    /// What a node has logged.
+    pub fn log(&self, node: usize) -> Result<String> {
+        Ok(fs::read_to_string(
+            self.nodes[node].directory.join("system.log"),
+        )?)
+    }
+
+    /// Kills a node as `kill -9` does. Its data stays.
+    pub fn kill(&mut self, node: usize) -> Result<()> {
+        let Some((mut child, mut stdin)) = self.nodes[node].server.take() else {
+            bail!("node {node} does not run");
+        };
+        stdin.write_all(b"kill\n")?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Starts a node again after [`Cassandra::kill`], on its address with its data, and waits for it.
+    pub async fn run(&mut self, node: usize) -> Result<()> {
+        ensure!(
+            self.nodes[node].server.is_none(),
+            "node {node} already runs"
+        );
+        self.launch(node)?;
+        self.wait(node).await
+    }
+
+    fn configure(&self, node: usize) -> Result<()> {
+        let Node {
+            address, directory, ..
+        } = &self.nodes[node];
+        fs::create_dir_all(directory)?;
+        fs::write(directory.join("logback.xml"), LOGBACK)?;
+        fs::write(
+            directory.join("cassandra-rackdc.properties"),
+            format!("dc={DATACENTER}\nrack=r{node}\n"),
+        )?;
+        let data = directory.display();
+        let seed = self.nodes[0].address;
+        let yaml = format!(
+            "cluster_name: tests
+num_tokens: 4
+allocate_tokens_for_local_replication_factor: 3
+partitioner: org.apache.cassandra.dht.Murmur3Partitioner
+endpoint_snitch: GossipingPropertyFileSnitch
+listen_address: {address}
+rpc_address: {address}
+native_transport_port: {PORT}
+storage_port: {STORAGE_PORT}
+seed_provider:
+  - class_name: org.apache.cassandra.locator.SimpleSeedProvider
+    parameters:
+      - seeds: \"{seed}:{STORAGE_PORT}\"
+authenticator: PasswordAuthenticator
+authorizer: CassandraAuthorizer
+role_manager: CassandraRoleManager
+data_file_directories: [{data}/data]
+commitlog_directory: {data}/commitlog
+saved_caches_directory: {data}/saved_caches
+hints_directory: {data}/hints
+cdc_raw_directory: {data}/cdc_raw
+commitlog_sync: periodic
+commitlog_sync_period: 10000ms
+memtable_heap_space: 64MiB
+memtable_offheap_space: 32MiB
+memtable_allocation_type: heap_buffers
+commitlog_segment_size: 8MiB
+commitlog_total_space: 128MiB
+file_cache_size: 16MiB
+networking_cache_size: 16MiB
+key_cache_size: 4MiB
+concurrent_compactors: 1
+dynamic_snitch: false
+write_request_timeout: 10s
+read_request_timeout: 10s
+cas_contention_timeout: 5s
+request_timeout: 20s
+"
+        );
+        fs::write(directory.join("cassandra.yaml"), yaml)?;
+        Ok(())
+    }
+
+    fn launch(&mut self, node: usize) -> Result<()> {
+        let base = self.base.path().to_owned();
+        let classpath = format!("{}/*", self.jars.display());
+        let Node {
+            directory, server, ..
+        } = &mut self.nodes[node];
+        let property =
+            |name: &str, file: &str| format!("-D{name}=file://{}", directory.join(file).display());
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", SCRIPT, "cassandra"])
+            .arg(java())
+            .args(["-Xms256M", "-Xmx256M"])
+            .args(FAST)
+            .args(JAVA_17)
+            .args(OPEN_TO_ALL.map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED")))
+            .arg("--add-opens=java.base/java.lang.reflect=ALL-UNNAMED")
+            .arg("-Dio.netty.tryReflectionSetAccessible=true")
+            .arg(property("cassandra.config", "cassandra.yaml"))
+            .arg(property(
+                "cassandra-rackdc.properties",
+                "cassandra-rackdc.properties",
+            ))
+            .arg(property("logback.configurationFile", "logback.xml"))
+            .arg(format!("-Dcassandra.storagedir={}", directory.display()))
+            .arg(format!("-Dcassandra.logdir={}", directory.display()))
+            .arg("-Dcassandra-foreground=yes")
+            .args(["-cp", &classpath])
+            .arg("org.apache.cassandra.service.CassandraDaemon");
+        if let Some(agent) = agent(&self.jars)? {
+            command.env(
+                "JAVA_TOOL_OPTIONS",
+                format!("-javaagent:{}", agent.display()),
+            );
+        }
+        let mut child = command
+            .env("MALLOC_ARENA_MAX", "2")
+            .env("LOG", directory.join("system.log"))
+            .env("BASE", base)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(
+                File::options()
+                    .create(true)
+                    .append(true)
+                    .open(directory.join("script.log"))?,
+            )
+            .spawn()
+            .context("cannot run a shell")?;
+        let stdin = child.stdin.take().context("the shell has no input")?;
+        *server = Some((child, stdin));
+        Ok(())
+    }
+
+    async fn wait(&mut self, node: usize) -> Result<()> {
+        let Node {
+            address,
+            directory,
+            server,
+        } = &mut self.nodes[node];
+        let deadline = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect(SocketAddr::from((*address, PORT)))
+            .await
+            .is_err()
+        {
+            let log = directory.join("system.log");
+            if Instant::now() > deadline || ended(&log) {
+                if let Some((child, stdin)) = server.take() {
+                    end(child, stdin);
+                }
+                bail!("node {node} does not answer; its log ends:\n{}", tail(&log));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cassandra {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some((child, stdin)) = node.server.take() {
+                end(child, stdin);
+            }
+        }
+    }
+}
+
+/// Ends the server by the end of its script's input.
+fn end(mut child: Child, stdin: ChildStdin) {
+    drop(stdin);
+    let _ = child.wait();
+}
+
+/// Whether the server says that it gave up: the script waits for its input all the same.
+fn ended(log: &Path) -> bool {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    text.contains("Exception encountered during startup")
+        || text.contains("Could not create the Java")
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+fn java() -> PathBuf {
+    std::env::var_os("JAVA_HOME").map_or_else(
+        || PathBuf::from("java"),
+        |home| PathBuf::from(home).join("bin/java"),
+    )
+}
+
+/// The directory of jars.
+fn jars() -> Result<PathBuf> {
+    let home = std::env::var_os(HOME_VARIABLE).with_context(|| {
+        format!("{HOME_VARIABLE} is not set: it names a directory with Cassandra's lib/*.jar, e.g. the root file system that `make images` leaves")
+    })?;
+    let home = PathBuf::from(home);
+    for candidate in JARS {
+        let directory = home.join(candidate);
+        if find(&directory, "apache-cassandra-")?.is_some()
+            || find(&directory, "cassandra-all-")?.is_some()
+        {
+            return Ok(directory.canonicalize()?);
+        }
+    }
+    bail!(
+        "{HOME_VARIABLE} is {}, and no Cassandra is in its {}",
+        home.display(),
+        JARS.join(", ")
+    )
+}
+
+fn find(directory: &Path, prefix: &str) -> Result<Option<PathBuf>> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Ok(None);
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| name.starts_with(prefix) && name.ends_with(".jar")) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// The agent that measures objects on the heap.
+fn agent(jars: &Path) -> Result<Option<PathBuf>> {
+    find(jars, "jamm-")
+}
+
+/// Addresses of loopback whose ports nobody uses: Cassandra wants the same ports on every node.
+fn free_addresses(nodes: u8) -> Result<Vec<Ipv4Addr>> {
+    for _ in 0..64 {
+        let [x, y, ..] = Uuid::new_v4().into_bytes();
+        let addresses: Vec<_> = (1..=nodes)
+            .map(|z| Ipv4Addr::new(127, x.clamp(1, 254), y.clamp(1, 254), z))
+            .collect();
+        let free = |address: &Ipv4Addr| {
+            [PORT, STORAGE_PORT]
+                .iter()
+                .all(|port| TcpListener::bind((*address, *port)).is_ok())
+        };
+        if addresses.iter().all(free) {
+            return Ok(addresses);
+        }
+    }
+    bail!("no free addresses on loopback")
+}
