@@ -12,6 +12,7 @@ use crate::gateways::GatewayStates;
 use crate::metrics::Metrics;
 use crate::requeue::Backoff;
 use crate::secrets_watch::SecretsWatch;
+use crate::tenant::memory::Memory;
 
 /// The time now; passed in, so that tests can say what it is.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -51,6 +52,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// One watch on Secrets per managed namespace.
     pub secrets: SecretsWatch,
+    /// What the controllers of Tenant and IngestPipeline remember.
+    pub memory: Memory,
 }
 
 impl Context {

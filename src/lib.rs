@@ -3,14 +3,29 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod apply;
+pub mod broker;
 pub mod conditions;
 pub mod config;
 pub mod context;
 pub mod controller_runtime;
+pub mod controllers;
+pub mod coredms;
+pub mod default_broker;
 pub mod error;
 pub mod events;
 pub mod gateways;
+pub mod generate;
+pub mod health;
+pub mod leader;
 pub mod metrics;
+pub mod objects;
+pub mod pods;
+pub mod pipeline;
+pub mod prepare;
 pub mod requeue;
+pub mod run;
 pub mod secrets_watch;
+pub mod telemetry;
+pub mod tenant;
 pub mod triggers;
+pub mod watches;

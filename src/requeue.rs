@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use kube::{Resource, ResourceExt};
+
 use crate::error::Class;
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -21,6 +23,17 @@ pub struct Key {
     pub namespace: Option<String>,
     /// Name.
     pub name: String,
+}
+
+impl Key {
+    /// Names an object.
+    pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self {
+            kind: K::kind(&()).into_owned(),
+            namespace: object.namespace(),
+            name: object.name_any(),
+        }
+    }
 }
 
 /// Failures in a row of every object.

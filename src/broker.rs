@@ -1,0 +1,99 @@
+//! The Broker controller: dereference → validate → credentials → build → apply → observe → status, and cleanup.
+
+pub mod apply;
+pub mod build;
+pub mod cleanup;
+pub mod credentials;
+pub mod dereference;
+pub mod error;
+pub mod names;
+pub mod observe;
+pub mod status;
+pub mod validate;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use simbdp_api::Broker;
+
+use crate::apply::random_text;
+use crate::context::Context;
+use crate::controller_runtime::{Controller, Teardown, Told};
+use crate::error::{Class, Failure};
+use crate::objects::OwnImage;
+use build::Platform;
+pub use credentials::management;
+use error::{Error, broker_reason};
+use observe::Observed;
+
+/// Field manager.
+pub const MANAGER: &str = "simbdp-operator-broker";
+/// Whether the broker answers is looked at this often.
+const RESYNC: Duration = Duration::from_secs(300);
+/// While the node starts, its events come first; this is the safety net.
+const STARTING: Duration = Duration::from_secs(15);
+
+/// The Broker controller.
+pub struct BrokerController;
+
+#[async_trait]
+impl Controller for BrokerController {
+    type Object = Broker;
+    type Observed = Observed;
+    type Error = Error;
+    const MANAGER: &'static str = MANAGER;
+
+    async fn reconcile(ctx: &Context, broker: &Broker) -> Result<Observed, Error> {
+        let applier = ctx.applier(MANAGER);
+        let other_defaults = dereference::other_defaults(&applier, broker).await?;
+        let valid = validate::validate(broker)?;
+        let platform = platform(ctx);
+        let credentials =
+            credentials::ensure(&applier, &valid, &platform.namespace, &platform.version, random_text).await?;
+        let prepared = build::build(&valid, &platform, &credentials.password);
+        let applied = apply::apply(&applier, prepared).await?;
+        observe::observe(ctx, &applier, &valid, &applied, credentials, other_defaults).await
+    }
+
+    fn status(broker: &Broker, outcome: &Result<Observed, Error>) -> Told<Self> {
+        status::status(broker, outcome)
+    }
+
+    fn resync(observed: &Observed) -> Duration {
+        match observed.answer {
+            Some(Ok(_)) => RESYNC,
+            _ => STARTING,
+        }
+    }
+
+    fn failure(observed: &Observed) -> Option<Failure> {
+        match &observed.answer {
+            Some(Err(error)) => Some(Failure {
+                class: Class::Transient,
+                reason: broker_reason(error),
+                message: error.to_string(),
+            }),
+            _ => None,
+        }
+    }
+
+    async fn cleanup(ctx: &Context, broker: &Broker) -> Result<Teardown, Error> {
+        cleanup::cleanup(&ctx.applier(MANAGER), &ctx.identity.namespace, broker).await
+    }
+
+    fn teardown_status(broker: &Broker, outcome: &Result<Teardown, Error>) -> Told<Self> {
+        status::teardown_status(broker, outcome)
+    }
+}
+
+fn platform(ctx: &Context) -> Platform {
+    Platform {
+        namespace: ctx.identity.namespace.clone(),
+        own: OwnImage {
+            image: ctx.config.images.simbdp.clone(),
+            pull_policy: ctx.config.image_pull_policy.as_str().to_owned(),
+        },
+        repository: ctx.config.images.rabbitmq.clone(),
+        version: ctx.version().to_owned(),
+    }
+}

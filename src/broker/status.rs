@@ -1,0 +1,86 @@
+//! Status [pure]: what was observed, or what failed → conditions that say what to do next.
+
+use simbdp_api::{Broker, BrokerStatus};
+
+use super::error::{Error, broker_reason};
+use super::observe::Observed;
+use crate::conditions::{Fact, Facts, READY, RECONCILING, STALLED, ready, reconciling, stalled};
+use crate::controller_runtime::Teardown;
+use crate::error::{Class, Classified};
+use crate::pods::{explain, serious};
+
+/// Tenants that name no Broker get this one.
+pub const DEFAULT: &str = "Default";
+/// The teardown goes on.
+pub const TEARING_DOWN: &str = "TearingDown";
+/// The stage of a teardown that waits for tenants.
+pub const IN_USE: &str = "InUse";
+
+/// Status of a Broker after a reconcile.
+pub fn status(broker: &Broker, outcome: &Result<Observed, Error>) -> (BrokerStatus, Facts) {
+    match outcome {
+        Ok(observed) => {
+            let status = BrokerStatus {
+                nodes: Some(format!("{}/{}", observed.ready(), observed.wanted)),
+                endpoint: Some(observed.endpoint.clone()),
+                ..Default::default()
+            };
+            let mut facts = node_facts(observed);
+            facts.extend(default_fact(broker, observed));
+            (status, Facts::replacing(facts))
+        }
+        Err(error) => {
+            let facts = match error.class() {
+                Class::Invalid => stalled(error.reason(), &error.to_string()),
+                Class::Transient => reconciling(error.reason(), &format!("{error}; it is tried again")),
+            };
+            (broker.status.clone().unwrap_or_default(), Facts::keeping(facts))
+        }
+    }
+}
+
+/// Status of a Broker that is being deleted. While tenants use it, it goes on as it was.
+pub fn teardown_status(broker: &Broker, outcome: &Result<Teardown, Error>) -> (BrokerStatus, Facts) {
+    let (reason, message) = match outcome {
+        Ok(Teardown::Pending { stage, message, .. }) => (*stage, message.clone()),
+        Ok(Teardown::Done) => ("Done", String::new()),
+        Err(error) => (error.reason(), error.to_string()),
+    };
+    let mut facts = vec![
+        Fact::is(TEARING_DOWN, reason, &message),
+        Fact::is(RECONCILING, reason, &message),
+        Fact::not(STALLED, "Progressing", ""),
+    ];
+    if reason != IN_USE {
+        facts.push(Fact::not(READY, TEARING_DOWN, &message));
+    }
+    (broker.status.clone().unwrap_or_default(), Facts::keeping(facts))
+}
+
+fn node_facts(observed: &Observed) -> Vec<Fact> {
+    let problems = explain(&observed.nodes);
+    match &observed.answer {
+        Some(Ok(version)) => ready(&format!(
+            "RabbitMQ {version} answers; it has one node, so queues survive its process and not its volume"
+        )),
+        Some(Err(error)) => reconciling(broker_reason(error), &error.to_string()),
+        None if problems.is_empty() => reconciling("NodeStarting", "the node is being created"),
+        None => reconciling(serious(&observed.nodes).unwrap_or("NodeStarting"), &problems),
+    }
+}
+
+fn default_fact(broker: &Broker, observed: &Observed) -> Option<Fact> {
+    let others = observed.other_defaults.join(", ");
+    match (broker.spec.default, others.is_empty()) {
+        (false, _) => None,
+        (true, true) => Some(Fact::is(DEFAULT, "Default", "tenants that name no Broker get this one")),
+        (true, false) => Some(Fact::not(
+            DEFAULT,
+            "SeveralDefaults",
+            &format!("{others} is marked default, too: set spec.default to false in all but one, or tenants must name their Broker"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Validate [pure]: a Broker as declared → [`ValidatedBroker`], in bytes and thousandths of a CPU.
+
+use kube::ResourceExt;
+use simbdp_api::Broker;
+
+use crate::coredms::validate::{Invalid as Quantity, bytes, cpu};
+use crate::error::{Class, Classified};
+
+const MIB: u64 = 1 << 20;
+/// RabbitMQ alone takes about 140 MiB.
+const LEAST_MEMORY: u64 = 256 * MIB;
+
+/// A Broker that cannot be run as declared.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Invalid {
+    /// A quantity does not parse, or a request is above its limit.
+    #[error(transparent)]
+    Quantity(#[from] Quantity),
+    /// A node would not start.
+    #[error("spec.resources.limits.memory ({limit}) is too little for a node: give it 256Mi or more")]
+    TooLittleMemory {
+        /// The limit.
+        limit: String,
+    },
+    /// One pipeline's queue could fill the volume.
+    #[error("spec.maxQueueSize ({queue}) is more than half of spec.storage.size ({storage}): one pipeline's queue could fill the volume")]
+    QueueAboveStorage {
+        /// Of a queue.
+        queue: String,
+        /// Of the volume.
+        storage: String,
+    },
+}
+
+impl Classified for Invalid {
+    fn class(&self) -> Class {
+        Class::Invalid
+    }
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Quantity(error) => error.reason(),
+            Self::TooLittleMemory { .. } => "TooLittleMemory",
+            Self::QueueAboveStorage { .. } => "QueueAboveStorage",
+        }
+    }
+}
+
+/// What a node needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NodeNeeds {
+    /// CPU request, thousandths.
+    pub cpu: u64,
+    /// CPU limit, thousandths, if there is one.
+    pub cpu_limit: Option<u64>,
+    /// Memory request, bytes.
+    pub memory: u64,
+    /// Memory limit, bytes.
+    pub memory_limit: u64,
+    /// Volume, bytes.
+    pub storage: u64,
+}
+
+/// A Broker that can be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedBroker {
+    /// The object: owner of what is built.
+    pub object: Broker,
+    /// Name.
+    pub name: String,
+    /// Version, from which the image's tag is made.
+    pub version: String,
+    /// What a node needs.
+    pub needs: NodeNeeds,
+    /// StorageClass of the volume.
+    pub storage_class: Option<String>,
+}
+
+/// Validates what is declared.
+pub fn validate(broker: &Broker) -> Result<ValidatedBroker, Invalid> {
+    let needs = node_needs(broker)?;
+    let queue = bytes(&broker.spec.max_queue_size, "maxQueueSize")?;
+    if queue > needs.storage / 2 {
+        return Err(Invalid::QueueAboveStorage {
+            queue: crate::objects::memory(queue).0,
+            storage: crate::objects::memory(needs.storage).0,
+        });
+    }
+    Ok(ValidatedBroker {
+        object: broker.clone(),
+        name: broker.name_any(),
+        version: broker.spec.version.clone(),
+        needs,
+        storage_class: broker.spec.storage.storage_class_name.clone(),
+    })
+}
+
+fn node_needs(broker: &Broker) -> Result<NodeNeeds, Invalid> {
+    let resources = &broker.spec.resources;
+    let (requests, limits) = (&resources.requests, &resources.limits);
+    let memory = |quantity: &Option<_>, field| quantity.as_ref().map(|q| bytes(q, field)).transpose();
+    let asked = memory(&requests.memory, "resources.requests.memory")?;
+    let memory_limit = memory(&limits.memory, "resources.limits.memory")?
+        .unwrap_or_else(|| asked.unwrap_or_default().max(1024 * MIB));
+    let cpu_limit = cpu(limits, "resources.limits.cpu")?;
+    let needs = NodeNeeds {
+        cpu: cpu(requests, "resources.requests.cpu")?.unwrap_or_else(|| cpu_limit.unwrap_or(100).min(100)),
+        cpu_limit,
+        memory: asked.unwrap_or(memory_limit / 2),
+        memory_limit,
+        storage: bytes(&broker.spec.storage.size, "storage.size")?,
+    };
+    check(needs)?;
+    Ok(needs)
+}
+
+fn check(needs: NodeNeeds) -> Result<(), Invalid> {
+    let text = |bytes| crate::objects::memory(bytes).0;
+    if needs.memory > needs.memory_limit {
+        return Err(Invalid::Quantity(Quantity::RequestAboveLimit {
+            what: "memory",
+            request: text(needs.memory),
+            limit: text(needs.memory_limit),
+        }));
+    }
+    if let Some(limit) = needs.cpu_limit.filter(|limit| *limit < needs.cpu) {
+        return Err(Invalid::Quantity(Quantity::RequestAboveLimit {
+            what: "cpu",
+            request: crate::objects::cpu(needs.cpu).0,
+            limit: crate::objects::cpu(limit).0,
+        }));
+    }
+    match needs.memory_limit < LEAST_MEMORY {
+        true => Err(Invalid::TooLittleMemory {
+            limit: text(needs.memory_limit),
+        }),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! Apply [IO]: [`Resources<Prepared>`] → [`Resources<Applied>`]. No `..` here: a forgotten object does not compile.
+
+use std::marker::PhantomData;
+
+use super::build::{Applied, Prepared, Resources};
+use crate::apply::{Applier, ApplyError};
+
+/// Applies every object in order.
+pub async fn apply(
+    applier: &Applier,
+    prepared: Resources<Prepared>,
+) -> Result<Resources<Applied>, ApplyError> {
+    let Resources {
+        account,
+        config,
+        superuser,
+        service,
+        budget,
+        members,
+        state: PhantomData,
+    } = prepared;
+    Ok(Resources {
+        account: applier.apply(&account).await?,
+        config: applier.apply(&config).await?,
+        superuser: applier.ensure_secret(&superuser).await?,
+        service: applier.apply(&service).await?,
+        budget: applier.apply(&budget).await?,
+        members: applier.apply_or_replace(&members).await?,
+        state: PhantomData,
+    })
+}

@@ -1,0 +1,148 @@
+//! What init containers do before a server starts: copy configuration with the modes that the server
+//! demands, and wait for the first member.
+
+use std::io;
+use std::net::ToSocketAddrs;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+/// Preparation that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A directory cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Copies the regular files of a directory, also those behind symbolic links, which is how the kubelet
+/// mounts ConfigMaps and Secrets. Directories are left out. Returns the names.
+pub fn copy(from: &Path, to: &Path, mode: u32) -> Result<Vec<String>, PrepareError> {
+    let read = |path: &Path, source| PrepareError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(from).map_err(|source| read(from, source))? {
+        let entry = entry.map_err(|source| read(from, source))?;
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let file = std::fs::metadata(&path).map_err(|source| read(&path, source))?;
+        if !file.is_file() {
+            continue;
+        }
+        let content = std::fs::read(&path).map_err(|source| read(&path, source))?;
+        let target = to.join(&name);
+        write(&target, &content, mode).map_err(|source| PrepareError::Write { path: target, source })?;
+        names.push(name);
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Replaces the file: the mode of one that is there would stay, and one without the right to write to could
+/// not be written when the container starts again.
+fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
+    io::Write::write_all(&mut file, content)?;
+    // The umask may have taken bits away.
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+/// Waits until an address accepts connections. The kubelet restarts an init container that fails, and a pod that
+/// is deleted ends it, so there is no limit here.
+pub async fn wait_for(address: &str) {
+    let mut period = tokio::time::interval(Duration::from_millis(500));
+    let mut told = false;
+    loop {
+        period.tick().await;
+        match connect(address).await {
+            Ok(()) => return,
+            Err(error) if !told => {
+                tracing::info!(address, %error, "waiting for the first member");
+                told = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn connect(address: &str) -> io::Result<()> {
+    let name = address.to_owned();
+    let resolve = tokio::task::spawn_blocking(move || name.to_socket_addrs().map(Vec::from_iter));
+    let addresses = resolve.await.map_err(io::Error::other)??;
+    let connecting = TcpStream::connect(addresses.as_slice());
+    tokio::time::timeout(Duration::from_secs(2), connecting).await??;
+    Ok(())
+}
+
+/// The number at the end of a StatefulSet's pod, which tells whether it is the first member.
+pub fn ordinal(pod: &str) -> Option<u32> {
+    pod.rsplit_once('-')?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn files_behind_a_config_map_s_links_are_copied_with_the_mode() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let data = from.path().join("..2026");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("cookie"), "text").unwrap();
+        symlink("..2026", from.path().join("..data")).unwrap();
+        symlink("..data/cookie", from.path().join("cookie")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(copy(from.path(), to.path(), 0o400).unwrap(), ["cookie"]);
+        }
+        let copied = to.path().join("cookie");
+        assert_eq!(std::fs::read_to_string(&copied).unwrap(), "text");
+        assert_eq!(copied.metadata().unwrap().permissions().mode() & 0o777, 0o400);
+        assert!(!std::fs::symlink_metadata(&copied).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let error = copy(Path::new("/nonexistent"), Path::new("/tmp"), 0o400).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent"));
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_when_somebody_listens() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        wait_for(&listener.local_addr().unwrap().to_string()).await;
+    }
+
+    #[test]
+    fn the_first_member_is_told_by_its_number() {
+        assert_eq!(ordinal("coredms-0"), Some(0));
+        assert_eq!(ordinal("a-b-12"), Some(12));
+        assert_eq!(ordinal("coredms"), None);
+    }
+}

@@ -1,0 +1,283 @@
+//! One watch per kind [IO]. What changes triggers a reconcile of what it belongs to; only this project's
+//! own custom resources are kept in memory.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, Service, ServiceAccount,
+};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::core::{ObjectMeta, PartialObjectMeta};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use simbdp_api::names::TenantName;
+use simbdp_api::{Broker, CoreDms, IngestPipeline, Tenant};
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+use crate::controller_runtime::Managed;
+use crate::requeue::Key;
+use crate::triggers::{MANAGED, Target, Triggers, tenant_of_namespace};
+
+/// Every custom resource of this project.
+#[derive(Clone)]
+pub struct Stores {
+    /// Tenants.
+    pub tenants: Store<Tenant>,
+    /// IngestPipelines.
+    pub pipelines: Store<IngestPipeline>,
+    /// CoreDms.
+    pub coredms: Store<CoreDms>,
+    /// Brokers.
+    pub brokers: Store<Broker>,
+}
+
+/// Starts every watch; they end when the set is dropped.
+pub fn start(ctx: &Arc<Context>, triggers: &Triggers) -> (Stores, JoinSet<()>) {
+    let (tenants, tenant_writer) = reflector::store();
+    let (pipelines, pipeline_writer) = reflector::store();
+    let (coredms, coredms_writer) = reflector::store();
+    let (brokers, broker_writer) = reflector::store();
+    let stores = Stores {
+        tenants,
+        pipelines,
+        coredms,
+        brokers,
+    };
+    let own = || Own {
+        ctx: ctx.clone(),
+        stores: stores.clone(),
+        triggers: triggers.clone(),
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(own().follow(tenant_writer, Stores::touched_by_tenant));
+    tasks.spawn(own().follow(pipeline_writer, Stores::touched_by_pipeline));
+    tasks.spawn(own().follow(coredms_writer, Stores::touched_by_coredms));
+    tasks.spawn(own().follow(broker_writer, Stores::touched_by_broker));
+    children(&ctx.client, triggers, &mut tasks);
+    tasks.spawn(namespaces(ctx.clone(), triggers.clone()));
+    (stores, tasks)
+}
+
+impl Stores {
+    /// Waits until every kind was listed once. False when a watch ended before.
+    pub async fn ready(&self) -> bool {
+        self.tenants.wait_until_ready().await.is_ok()
+            && self.pipelines.wait_until_ready().await.is_ok()
+            && self.coredms.wait_until_ready().await.is_ok()
+            && self.brokers.wait_until_ready().await.is_ok()
+    }
+
+    /// Its pipelines follow a Tenant's state, and its Broker may wait for it to go.
+    fn touched_by_tenant(&self, tenant: &Tenant, _declared: bool) -> Vec<Target> {
+        let namespace = TenantName::new(tenant.name_any()).map(|name| name.namespace()).ok();
+        let pipelines = self.pipelines.state().into_iter();
+        let broker = tenant.status.as_ref().and_then(|status| status.broker.clone());
+        pipelines
+            .filter(|pipeline| pipeline.namespace() == namespace)
+            .map(|pipeline| Target::Pipeline(ObjectRef::from_obj(&*pipeline)))
+            .chain(broker.map(|name| Target::Broker(ObjectRef::new(&name))))
+            .collect()
+    }
+
+    /// The pipelines that share a table agree on it, and the Tenant waits for its pipelines to go. What a
+    /// pipeline's status says concerns nobody else.
+    fn touched_by_pipeline(&self, pipeline: &IngestPipeline, declared: bool) -> Vec<Target> {
+        if !declared {
+            return Vec::new();
+        }
+        let own = ObjectRef::from_obj(pipeline);
+        let others = self.pipelines.state().into_iter();
+        others
+            .filter(|other| other.namespace() == pipeline.namespace())
+            .filter(|other| other.spec.table.name == pipeline.spec.table.name)
+            .map(|other| ObjectRef::from_obj(&*other))
+            .filter(|other| *other != own)
+            .map(Target::Pipeline)
+            .chain(tenant_of_namespace(pipeline.namespace().as_deref()))
+            .collect()
+    }
+
+    /// A Tenant follows its database's state.
+    fn touched_by_coredms(&self, coredms: &CoreDms, _declared: bool) -> Vec<Target> {
+        tenant_of_namespace(coredms.namespace().as_deref()).into_iter().collect()
+    }
+
+    /// Tenants follow their Broker's state; Brokers must agree which one is the default.
+    fn touched_by_broker(&self, broker: &Broker, declared: bool) -> Vec<Target> {
+        let own = ObjectRef::from_obj(broker);
+        let tenants = self.tenants.state().into_iter();
+        let others = self.brokers.state().into_iter();
+        tenants
+            .map(|tenant| Target::Tenant(ObjectRef::from_obj(&*tenant)))
+            .chain(
+                others
+                    .map(|other| ObjectRef::from_obj(&*other))
+                    .filter(|other| declared && *other != own)
+                    .map(Target::Broker),
+            )
+            .collect()
+    }
+}
+
+/// Follows one of this project's own kinds.
+struct Own {
+    ctx: Arc<Context>,
+    stores: Stores,
+    triggers: Triggers,
+}
+
+/// A kind that has a controller.
+trait Controlled: Managed {
+    fn target(object: ObjectRef<Self>) -> Target;
+}
+
+impl Controlled for Tenant {
+    fn target(object: ObjectRef<Self>) -> Target {
+        Target::Tenant(object)
+    }
+}
+
+impl Controlled for IngestPipeline {
+    fn target(object: ObjectRef<Self>) -> Target {
+        Target::Pipeline(object)
+    }
+}
+
+impl Controlled for CoreDms {
+    fn target(object: ObjectRef<Self>) -> Target {
+        Target::CoreDms(object)
+    }
+}
+
+impl Controlled for Broker {
+    fn target(object: ObjectRef<Self>) -> Target {
+        Target::Broker(object)
+    }
+}
+
+impl Own {
+    /// Triggers the object's own controller when more than its status changed, and those that `others` names.
+    async fn follow<K: Controlled>(
+        self,
+        writer: reflector::store::Writer<K>,
+        others: fn(&Stores, &K, bool) -> Vec<Target>,
+    ) {
+        let store = writer.as_reader();
+        let mut seen: HashMap<ObjectRef<K>, Declared> = HashMap::new();
+        let mut events = watcher(Api::all(self.ctx.client.clone()), watcher::Config::default())
+            .default_backoff()
+            .reflect(writer)
+            .touched_objects()
+            .boxed();
+        while let Some(event) = events.next().await {
+            let object = match event {
+                Ok(object) => object,
+                Err(error) => {
+                    tracing::warn!(%error, kind = %K::kind(&()), "the watch pauses");
+                    continue;
+                }
+            };
+            let reference = ObjectRef::from_obj(&object);
+            let gone = store.get(&reference).is_none();
+            let declared = match gone {
+                true => {
+                    self.forget(&object);
+                    seen.remove(&reference);
+                    true
+                }
+                false => {
+                    let now = Declared::of(object.meta());
+                    seen.insert(reference.clone(), now.clone()) != Some(now)
+                }
+            };
+            for target in others(&self.stores, &object, declared) {
+                self.triggers.send(target).await;
+            }
+            if declared && !gone {
+                self.triggers.send(K::target(reference)).await;
+            }
+        }
+    }
+
+    fn forget<K: Controlled>(&self, object: &K) {
+        let key = Key::of(object);
+        self.ctx.metrics.forget(&key);
+        self.ctx.backoff.reset(&key);
+    }
+}
+
+/// What changes of an object's metadata when somebody declares something, and not when a status is written.
+#[derive(Clone, Debug, PartialEq)]
+struct Declared(ObjectMeta);
+
+impl Declared {
+    fn of(meta: &ObjectMeta) -> Self {
+        Self(ObjectMeta {
+            resource_version: None,
+            managed_fields: None,
+            ..meta.clone()
+        })
+    }
+}
+
+/// Follows every kind that the operator makes, by metadata alone: a reconcile reads what it needs.
+fn children(client: &Client, triggers: &Triggers, tasks: &mut JoinSet<()>) {
+    let both = || (client.clone(), triggers.clone());
+    tasks.spawn(child::<StatefulSet>(both()));
+    tasks.spawn(child::<Deployment>(both()));
+    tasks.spawn(child::<Pod>(both()));
+    tasks.spawn(child::<Service>(both()));
+    tasks.spawn(child::<ConfigMap>(both()));
+    tasks.spawn(child::<ServiceAccount>(both()));
+    tasks.spawn(child::<NetworkPolicy>(both()));
+    tasks.spawn(child::<PodDisruptionBudget>(both()));
+    tasks.spawn(child::<RoleBinding>(both()));
+    tasks.spawn(child::<ResourceQuota>(both()));
+    tasks.spawn(child::<LimitRange>(both()));
+}
+
+async fn child<K>((client, triggers): (Client, Triggers))
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    let api: Api<PartialObjectMeta<K>> = Api::all(client);
+    let mut events = watcher(api, watcher::Config::default().labels(MANAGED))
+        .default_backoff()
+        .touched_objects()
+        .boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(object) => triggers.child(&object.metadata).await,
+            Err(error) => tracing::warn!(%error, kind = %K::kind(&()), "the watch pauses"),
+        }
+    }
+}
+
+/// Tenants' namespaces; with one that goes, the watch on its Secrets ends.
+async fn namespaces(ctx: Arc<Context>, triggers: Triggers) {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
+    let mut events = watcher(api, watcher::Config::default().labels(MANAGED))
+        .default_backoff()
+        .boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Delete(namespace)) => {
+                ctx.secrets.forget(&namespace.name_any());
+                triggers.child(&namespace.metadata).await;
+            }
+            Ok(watcher::Event::Apply(namespace) | watcher::Event::InitApply(namespace)) => {
+                triggers.child(&namespace.metadata).await;
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+            Err(error) => tracing::warn!(%error, kind = "Namespace", "the watch pauses"),
+        }
+    }
+}
