@@ -109,6 +109,8 @@ pub trait BrokerAdmin: Send + Sync {
     /// Deletes user and virtual host with all queues. What is already gone is fine.
     async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError>;
     /// Declares both queues; changes of limits are applied by policy, so that no queue has to be made anew.
+    /// Refused, naming the argument, where a queue of that name has other arguments. A node that is
+    /// killed within about a second of the declaration can lose it, though it was answered.
     async fn ensure_queues(&self, queues: &PipelineQueues) -> Result<(), AdminError>;
     /// Deletes both queues; what is still in them is lost. What is already gone is fine.
     async fn delete_queues(
@@ -117,6 +119,7 @@ pub trait BrokerAdmin: Send + Sync {
         queue: &str,
         dead_letter_queue: &str,
     ) -> Result<(), AdminError>;
-    /// Every queue of a virtual host, in one call.
+    /// Every queue of a virtual host, in one call. RabbitMQ counts at intervals (5 s by default, setting
+    /// `rabbit.quorum_tick_interval`): what was published or settled since then is not in it.
     async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError>;
 }

@@ -6,11 +6,12 @@ use bytes::Bytes;
 /// A message on its way into a queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// Id: source id and ordinal, unique for a record.
+    /// Id: source id and ordinal, unique for a record. At most 255 bytes.
     pub id: String,
     /// Body.
     pub body: Bytes,
-    /// Headers of [`simbdp_api::wire::work::headers`].
+    /// Headers of [`simbdp_api::wire::work::headers`]; a delivery has them in order of their names, without
+    /// those of the broker itself (`x-…`).
     pub headers: Vec<(String, HeaderValue)>,
 }
 
@@ -85,6 +86,6 @@ pub trait Consumer: Send + Sync {
     async fn hand_back(&mut self, tags: &[Tag]) -> Result<(), ConsumeError>;
     /// Changes how many deliveries may be unacknowledged; those held are handed back first by the caller.
     async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), ConsumeError>;
-    /// Stops taking; held deliveries can still be acknowledged.
+    /// Stops taking, for good; what was not taken yet goes back, held deliveries can still be acknowledged.
     async fn stop(&mut self) -> Result<(), ConsumeError>;
 }

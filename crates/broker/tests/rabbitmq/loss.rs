@@ -43,6 +43,10 @@ async fn publish_on(
 async fn nothing_confirmed_is_lost_when_the_server_is_killed_under_load() {
     let mut server = lock().await.write().await;
     let tenant = Tenant::new(&server).await;
+    let queues = &tenant.queues;
+    soon(server.until_registered(&queues.vhost, &queues.queue))
+        .await
+        .unwrap();
     let publisher = Arc::new(tenant.publisher());
     let (stop, stopped) = watch::channel(false);
     let (confirmed, mut count) = watch::channel(0_u64);

@@ -1,8 +1,9 @@
 //! Virtual host, user, limits: made once, repaired, suspended, dropped.
 
+use futures::FutureExt;
 use simbdp_broker::admin::{AdminConnector, AdminError, ManagementConnection};
 use simbdp_broker::rabbitmq::RabbitConnector;
-use simbdp_broker::{Consumer, Publisher};
+use simbdp_broker::{Connection, ConnectionSource, Consumer, Publisher};
 
 use crate::proxy::Proxy;
 use crate::support::{Tenant, admin, message, names, publish_one, server, soon, take, until};
@@ -68,9 +69,55 @@ async fn a_changed_password_is_the_only_write_and_replaces_the_former() {
     assert!(former.unwrap_err().to_string().contains("ACCESS_REFUSED"));
     let mut connection = tenant.connection.clone();
     connection.password = "another".into();
-    let source = simbdp_broker::ConnectionSource::fixed(connection);
+    let source = ConnectionSource::fixed(connection);
     let publisher = crate::support::publisher(source);
     assert_eq!(publish_one(&publisher, queue, message("b")).await, Ok(()));
+}
+
+fn write_binding(directory: &std::path::Path, connection: &Connection) {
+    let port = connection.port.to_string();
+    for (name, value) in [
+        ("host", &connection.host),
+        ("port", &port),
+        ("vhost", &connection.vhost),
+        ("username", &connection.username),
+        ("password", &connection.password),
+    ] {
+        std::fs::write(directory.join(name), format!("{value}\n")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_password_needs_no_restart() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    let binding = tempfile::tempdir().unwrap();
+    let source = ConnectionSource::binding(binding.path());
+    let missing = source.read().await.err().unwrap().to_string();
+    assert!(missing.contains("port"), "{missing}");
+    // The publisher is there before its binding is.
+    let publisher = crate::support::publisher(source.clone());
+    write_binding(binding.path(), &tenant.connection);
+    until(|| publisher.ready()).await;
+    let mut consumer = crate::support::consumer(source, &tenant.queues.queue, 1);
+    assert!(consumer.next().now_or_never().is_none());
+
+    let mut rotated = tenant.connection.clone();
+    rotated.password = "rotated".into();
+    let mut tenancy = tenant.tenancy();
+    tenancy.password = rotated.password.clone();
+    tenant
+        .admin
+        .suspend_tenancy(&tenant.tenancy_names())
+        .await
+        .unwrap();
+    tenant.admin.ensure_tenancy(&tenancy).await.unwrap();
+    until(|| async { !publisher.ready().await }).await;
+    write_binding(binding.path(), &rotated);
+    until(|| publisher.ready()).await;
+    let queue = &tenant.queues.queue;
+    assert_eq!(publish_one(&publisher, queue, message("a")).await, Ok(()));
+    soon(async { while consumer.next().await.is_err() {} }).await;
 }
 
 #[tokio::test]
