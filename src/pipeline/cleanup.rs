@@ -1,0 +1,239 @@
+//! Cleanup [IO]: closes a pipeline, waits for its backlog, and takes away what it stands for; its table
+//! stays. Every step looks at what is there, so that it can be repeated; none needs a valid spec, and
+//! what is gone already is fine.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Resource, ResourceExt};
+use simbdp_api::names::{PipelineName, TenantName, tenant_objects as objects};
+use simbdp_api::{IngestPipeline, labels};
+use simbdp_broker::admin::AdminError;
+
+use super::dereference::{Home, broker, find_home};
+use super::error::Error;
+use super::{apply, status};
+use crate::apply::{Applier, text};
+use crate::context::Context;
+use crate::controller_runtime::Teardown;
+use crate::tenant::credentials::TOKEN;
+use crate::tenant::external::broker_admin;
+use crate::tenant::observe::replica_url;
+
+/// How full a queue is cannot be seen by an event.
+const AGAIN: Duration = Duration::from_secs(3);
+/// A broker's figures are late by up to its own refresh interval of 5 s: only what they say this long
+/// after the gateway has closed is the whole backlog.
+const SETTLE_SECONDS: i64 = 6;
+
+fn pending(stage: &'static str, message: impl Into<String>) -> Teardown {
+    Teardown::Pending {
+        stage,
+        message: message.into(),
+        again: AGAIN,
+    }
+}
+
+/// Stops what runs of a pipeline whose Tenant stops or is gone; everything else stays.
+pub async fn suspend(
+    ctx: &Context,
+    applier: &Applier,
+    pipeline: &IngestPipeline,
+    tenant: &TenantName,
+    reason: &str,
+) -> Result<(), Error> {
+    let Ok(name) = PipelineName::new(pipeline.name_any()) else {
+        return Ok(());
+    };
+    let generation = pipeline.metadata.generation.unwrap_or_default();
+    apply::close(&ctx.client, applier, tenant, &name, generation, reason).await?;
+    delete_ingest(applier, &tenant.namespace(), &name).await?;
+    Ok(())
+}
+
+/// True when it is gone.
+async fn delete_ingest(applier: &Applier, namespace: &str, name: &PipelineName) -> Result<bool, Error> {
+    let workload = name.ingest_workload();
+    match applier.get::<Deployment>(Some(namespace), &workload).await? {
+        None => Ok(true),
+        Some(live) if live.metadata.deletion_timestamp.is_some() => Ok(false),
+        Some(_) => Ok(applier.delete::<Deployment>(Some(namespace), &workload).await?),
+    }
+}
+
+/// Takes a pipeline away.
+pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardown, Error> {
+    // Without a fitting name, or outside of a tenant's namespace, it never had anything.
+    let Ok(name) = PipelineName::new(pipeline.name_any()) else {
+        return Ok(Teardown::Done);
+    };
+    let (tenant, living) = match find_home(ctx, pipeline).await {
+        Ok(Home::Living(_, tenant)) => (tenant, true),
+        Ok(Home::Stopped { tenant, .. }) => (tenant, false),
+        Ok(Home::NotYet(_)) | Err(Error::Homeless(_)) => return Ok(Teardown::Done),
+        Err(error) => return Err(error),
+    };
+    let scene = Scene {
+        ctx,
+        pipeline,
+        name,
+        namespace: tenant.namespace(),
+        tenant,
+        applier: ctx.applier(apply::MANAGER),
+    };
+    let drained = match living && !scene.discards() {
+        true => scene.drain().await?,
+        false => scene.discard().await?,
+    };
+    match drained {
+        Teardown::Done => scene.delete(living).await,
+        pending => Ok(pending),
+    }
+}
+
+/// What every step needs.
+struct Scene<'a> {
+    ctx: &'a Context,
+    pipeline: &'a IngestPipeline,
+    name: PipelineName,
+    tenant: TenantName,
+    namespace: String,
+    applier: Applier,
+}
+
+impl Scene<'_> {
+    fn discards(&self) -> bool {
+        self.pipeline.annotations().contains_key(labels::DISCARD_BACKLOG)
+    }
+
+    async fn event(&self, reason: &str, note: &str) {
+        let about = self.pipeline.object_ref(&());
+        self.ctx.events.warning(&about, "TearDown", reason, note).await;
+    }
+
+    /// Closes the pipeline at the gateway; false where nothing was open.
+    async fn close(&self) -> Result<bool, Error> {
+        let generation = self.pipeline.metadata.generation.unwrap_or_default();
+        Ok(apply::close(
+            &self.ctx.client,
+            &self.applier,
+            &self.tenant,
+            &self.name,
+            generation,
+            "the pipeline is being deleted",
+        )
+        .await?)
+    }
+
+    /// Nothing new is taken, and what was accepted is ingested.
+    async fn drain(&self) -> Result<Teardown, Error> {
+        if !self.close().await? {
+            return Ok(Teardown::Done);
+        }
+        let open = self.open_replicas().await?;
+        if open > 0 {
+            return Ok(pending("Closing", format!("{open} gateway replicas have not closed the pipeline yet")));
+        }
+        if !self.settled().await {
+            return Ok(pending("Draining", "the pipeline is closed; its backlog is being counted"));
+        }
+        match self.backlog().await? {
+            Some(0) | None => Ok(Teardown::Done),
+            Some(left) => Ok(pending(
+                "Draining",
+                format!("{left} files or messages are waited for; annotate the pipeline with {} to discard them", labels::DISCARD_BACKLOG),
+            )),
+        }
+    }
+
+    /// Replicas that have not loaded the closed pipeline. Those of a gateway that is gone are none.
+    async fn open_replicas(&self) -> Result<usize, Error> {
+        let namespace = Some(self.namespace.as_str());
+        let gateway = self.applier.get::<StatefulSet>(namespace, objects::GATEWAY).await?;
+        let replicas = gateway.and_then(|gateway| gateway.spec?.replicas).unwrap_or_default();
+        let secret = self.applier.get::<Secret>(namespace, objects::INTERNAL).await?;
+        let token = secret.and_then(|secret| text(&secret, TOKEN)).unwrap_or_default();
+        let generation = self.pipeline.metadata.generation.unwrap_or_default();
+        let mut open = 0;
+        for ordinal in 0..u16::try_from(replicas).unwrap_or_default() {
+            let state = self.ctx.gateways.state(&replica_url(&self.tenant, ordinal), token.trim_end()).await;
+            let closed = state.is_ok_and(|state| {
+                status::loaded(&state, self.name.as_str()).is_none_or(|loaded| loaded.generation >= generation)
+            });
+            open += usize::from(!closed);
+        }
+        Ok(open)
+    }
+
+    /// Whether the gateway has been closed for long enough that the broker's figures are whole.
+    async fn settled(&self) -> bool {
+        let key = self.pipeline.uid().unwrap_or_default();
+        let now = (self.ctx.clock)().as_second();
+        now - self.ctx.memory.since(key, now).await >= SETTLE_SECONDS
+    }
+
+    /// What waits in the work queue; [`None`] where broker, virtual host or queue are gone.
+    async fn backlog(&self) -> Result<Option<u64>, Error> {
+        let Some(admin) = self.broker().await? else {
+            return Ok(None);
+        };
+        match admin.queue_totals(&self.tenant.vhost()).await {
+            Ok(queues) => Ok(queues
+                .iter()
+                .find(|queue| queue.name == self.name.queue())
+                .map(|queue| queue.ready + queue.unacknowledged)),
+            Err(AdminError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Nothing new is taken; what was accepted is thrown away, and it is said before how much that is.
+    async fn discard(&self) -> Result<Teardown, Error> {
+        self.close().await?;
+        let conditions = self.pipeline.status.as_ref().map(|status| &status.conditions.conditions);
+        let told = conditions.is_some_and(|all| crate::conditions::holds(all, crate::tenant::status::BACKLOG_DISCARDED));
+        if told {
+            return Ok(Teardown::Done);
+        }
+        let message = match self.backlog().await? {
+            None | Some(0) => return Ok(Teardown::Done),
+            Some(left) => format!("{left} files or messages are discarded"),
+        };
+        self.event("BacklogDiscarded", &message).await;
+        Ok(Teardown::Pending {
+            stage: crate::tenant::status::DISCARDING,
+            message,
+            again: Duration::ZERO,
+        })
+    }
+
+    async fn delete(&self, living: bool) -> Result<Teardown, Error> {
+        if !delete_ingest(&self.applier, &self.namespace, &self.name).await? {
+            return Ok(pending("StoppingIngest", "the ingest apps are being stopped"));
+        }
+        self.delete_queues().await?;
+        // At the end of its Tenant the pipeline stays closed with its reason until the gateway goes.
+        if living {
+            apply::remove_key(&self.ctx.client, &self.applier, &self.tenant, &self.name).await?;
+        }
+        Ok(Teardown::Done)
+    }
+
+    async fn delete_queues(&self) -> Result<(), Error> {
+        let Some(admin) = self.broker().await? else {
+            self.event("CleanupSkipped", "clean-up of queues skipped: the Broker is gone, and its queues with it").await;
+            return Ok(());
+        };
+        let (queue, dead) = (self.name.queue(), self.name.dead_letter_queue());
+        Ok(admin.delete_queues(&self.tenant.vhost(), &queue, &dead).await?)
+    }
+
+    /// [`None`] when there is no such Broker: its queues are gone with it.
+    async fn broker(&self) -> Result<Option<std::sync::Arc<dyn simbdp_broker::BrokerAdmin>>, Error> {
+        match broker(self.ctx, &self.tenant).await? {
+            Some(broker) => Ok(broker_admin(self.ctx, &broker).await?),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The IngestPipeline controller: dereference → validate → build → apply → observe → status, and
+//! cleanup.
+
+pub mod apply;
+pub mod build;
+pub mod cleanup;
+pub mod dereference;
+pub mod error;
+pub mod external;
+pub mod observe;
+pub mod status;
+pub mod validate;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use simbdp_api::IngestPipeline;
+
+use crate::context::Context;
+use crate::controller_runtime::{Controller, Teardown, Told};
+use crate::error::Failure;
+use crate::tenant::build::Platform;
+use crate::tenant::status::Stage;
+use dereference::{Access, Found, Home};
+use error::Error;
+use status::{Observed, Parts};
+
+/// Figures are looked at this often.
+const FIGURES: Duration = Duration::from_secs(10);
+/// A gateway is loading, which nothing tells the API server.
+const LOADING: Duration = Duration::from_secs(2);
+
+/// The IngestPipeline controller.
+pub struct PipelineController;
+
+#[async_trait]
+impl Controller for PipelineController {
+    type Object = IngestPipeline;
+    type Observed = Observed;
+    type Error = Error;
+    const MANAGER: &'static str = apply::MANAGER;
+
+    async fn reconcile(ctx: &Context, pipeline: &IngestPipeline) -> Result<Observed, Error> {
+        let applier = ctx.applier(Self::MANAGER);
+        let (tenant, name) = match dereference::find_home(ctx, pipeline).await? {
+            Home::Living(tenant, name) => (tenant, name),
+            Home::NotYet(message) => return Ok(Observed::TenantNotReady(message)),
+            Home::Stopped { tenant, message } => {
+                cleanup::suspend(ctx, &applier, pipeline, &tenant, &message).await?;
+                return Ok(Observed::TenantStopped(message));
+            }
+        };
+        let ceilings = crate::tenant::validate::ceilings(&tenant)?;
+        let valid = validate::validate(pipeline, &name, &ceilings)?;
+        let found = dereference::dereference(ctx, &applier, &name).await?;
+        let Some(access) = &found.access else {
+            return Ok(Observed::TenantNotReady("the tenant's Secrets are being made".to_owned()));
+        };
+
+        let (table, table_failure) =
+            external::table(ctx, pipeline, &valid, found.coredms.as_ref()).await?;
+        let (queues, queues_failure) =
+            external::queues(ctx, pipeline, &valid, found.broker.as_ref()).await;
+        let mut parts = Parts {
+            generation: valid.generation,
+            table,
+            queues,
+            gateway_replicas: found.gateway_replicas,
+            loaded: Vec::new(),
+            totals: None,
+            ready_apps: 0,
+            failure: table_failure.or(queues_failure),
+        };
+        observe_or_apply(ctx, &applier, &valid, &found, access, &mut parts).await?;
+        Ok(Observed::Applied(Box::new(parts)))
+    }
+
+    fn status(pipeline: &IngestPipeline, outcome: &Result<Observed, Error>) -> Told<Self> {
+        status::status(pipeline, outcome)
+    }
+
+    fn resync(observed: &Observed) -> Duration {
+        match observed {
+            Observed::Applied(parts) if parts.accepting() != Stage::Done => LOADING,
+            _ => FIGURES,
+        }
+    }
+
+    fn failure(observed: &Observed) -> Option<Failure> {
+        match observed {
+            Observed::Applied(parts) => parts.failure.clone(),
+            Observed::TenantNotReady(_) | Observed::TenantStopped(_) => None,
+        }
+    }
+
+    async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardown, Error> {
+        cleanup::cleanup(ctx, pipeline).await
+    }
+
+    fn teardown_status(pipeline: &IngestPipeline, outcome: &Result<Teardown, Error>) -> Told<Self> {
+        status::teardown_status(pipeline, outcome)
+    }
+}
+
+/// A new generation is given to gateway and ingest apps only when its table and queues are there; until
+/// then the former one goes on. Figures are taken either way.
+async fn observe_or_apply(
+    ctx: &Context,
+    applier: &crate::apply::Applier,
+    valid: &validate::ValidatedPipeline,
+    found: &Found,
+    access: &Access,
+    parts: &mut Parts,
+) -> Result<(), Error> {
+    let in_place = parts.table == Stage::Done && parts.queues == Stage::Done;
+    let (revision, ready_apps) = match in_place {
+        true => {
+            let prepared = build::build(valid, &access.digest, &Platform::of(ctx));
+            let applied = apply::apply(&ctx.client, applier, &valid.name, prepared).await?;
+            apply::announce(&ctx.client, &valid.tenant, &applied.config).await?;
+            let revision = applied.config.metadata.resource_version.unwrap_or_default();
+            (revision, status::ready_apps(&applied.ingest))
+        }
+        false => (String::new(), observe::ready_apps(applier, valid).await?),
+    };
+    parts.ready_apps = ready_apps;
+    parts.loaded = observe::loaded(ctx, valid, found.gateway_replicas, access, &revision).await;
+    if let Some(broker) = &found.broker {
+        parts.totals = external::totals(ctx, valid, broker).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! Status [pure]: what was applied and observed of a pipeline → conditions that say what to do next.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use simbdp_api::IngestPipeline;
+use simbdp_api::common::LocalRef;
+use simbdp_api::names::tenant_objects as objects;
+use simbdp_api::pipeline::IngestPipelineStatus;
+use simbdp_api::wire::internal::{GatewayState, LoadedPipeline};
+use simbdp_broker::admin::QueueTotals;
+
+use super::error::Error;
+use crate::conditions::{Fact, Facts, reconciling, stalled};
+use crate::controller_runtime::Teardown;
+use crate::error::{Class, Classified, Failure};
+use crate::tenant::status::{Stage, teardown_facts, whole};
+
+/// The table is there with every declared column.
+pub const TABLE_READY: &str = "TableReady";
+/// Both queues are there.
+pub const QUEUES_READY: &str = "QueuesReady";
+/// Every replica of the gateway serves this generation.
+pub const ACCEPTING: &str = "Accepting";
+/// At least one ingest app is ready and takes work.
+pub const ACTIVE: &str = "Active";
+
+/// How far a pipeline is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observed {
+    /// It waits for its Tenant; why.
+    TenantNotReady(String),
+    /// Its Tenant stops or is gone: nothing is accepted and nothing runs; why, and what to do.
+    TenantStopped(String),
+    /// It is built.
+    Applied(Box<Parts>),
+}
+
+/// How far the parts of a pipeline are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// Generation that was built.
+    pub generation: i64,
+    /// The table.
+    pub table: Stage,
+    /// The queues.
+    pub queues: Stage,
+    /// Replicas that the gateway should have.
+    pub gateway_replicas: u16,
+    /// What each replica that answers says of this pipeline; [`None`] where it has not loaded it.
+    pub loaded: Vec<Option<LoadedPipeline>>,
+    /// How full the work queue is; [`None`] while the broker cannot be asked.
+    pub totals: Option<QueueTotals>,
+    /// Ingest apps that are ready.
+    pub ready_apps: i32,
+    /// What failed on the way, to be tried again with back-off.
+    pub failure: Option<Failure>,
+}
+
+impl Parts {
+    /// Whether every replica of the gateway serves this generation.
+    pub fn accepting(&self) -> Stage {
+        let wanted = usize::from(self.gateway_replicas);
+        let answering = self.loaded.len();
+        let serving = self
+            .loaded
+            .iter()
+            .flatten()
+            .filter(|loaded| loaded.generation == self.generation)
+            .count();
+        if wanted == 0 || answering < wanted {
+            return Stage::waiting(
+                "GatewayNotReady",
+                format!("{answering} of {wanted} gateway replicas answer: see condition GatewayReady of the Tenant"),
+            );
+        }
+        match serving < wanted {
+            true => Stage::waiting(
+                "GatewayLoading",
+                format!("{serving} of {wanted} gateway replicas have loaded generation {}", self.generation),
+            ),
+            false => Stage::Done,
+        }
+    }
+
+    /// Whether an ingest app takes work.
+    pub fn active(&self) -> Stage {
+        match self.ready_apps {
+            0 => Stage::waiting(
+                "NoIngestApp",
+                "no ingest app is ready; if this stays, see `kubectl describe` of its Deployment and its pods' logs",
+            ),
+            _ => Stage::Done,
+        }
+    }
+}
+
+/// What a gateway replica says of one pipeline.
+pub fn loaded(state: &GatewayState, pipeline: &str) -> Option<LoadedPipeline> {
+    state.pipelines.iter().find(|loaded| loaded.name == pipeline).cloned()
+}
+
+/// Ready ingest apps, from a Deployment and its status.
+pub fn ready_apps(ingest: &Deployment) -> i32 {
+    ingest
+        .status
+        .as_ref()
+        .and_then(|status| status.ready_replicas)
+        .unwrap_or_default()
+}
+
+/// Status of a pipeline after a reconcile.
+pub fn status(
+    pipeline: &IngestPipeline,
+    outcome: &Result<Observed, Error>,
+) -> (IngestPipelineStatus, Facts) {
+    let previous = pipeline.status.clone().unwrap_or_default();
+    let described = IngestPipelineStatus {
+        mode: Some(mode(pipeline).to_owned()),
+        ..previous
+    };
+    match outcome {
+        Ok(Observed::Applied(parts)) => (figures(parts, described), facts(parts)),
+        Ok(Observed::TenantNotReady(message)) => {
+            (described, Facts::keeping(reconciling("TenantNotReady", message)))
+        }
+        Ok(Observed::TenantStopped(message)) => {
+            let mut facts = stalled("TenantStopped", message);
+            facts.push(Fact::not(ACCEPTING, "TenantStopped", message));
+            facts.push(Fact::not(ACTIVE, "TenantStopped", message));
+            let stopped = IngestPipelineStatus {
+                replicas: Some(0),
+                ..described
+            };
+            (stopped, Facts::keeping(facts))
+        }
+        Err(error) => (described, failed(error)),
+    }
+}
+
+fn mode(pipeline: &IngestPipeline) -> &'static str {
+    match pipeline.spec.batch {
+        Some(_) => "Batch",
+        None => "Stream",
+    }
+}
+
+fn facts(parts: &Parts) -> Facts {
+    let (accepting, active) = (parts.accepting(), parts.active());
+    let mut facts = whole(
+        [&parts.table, &parts.queues, &accepting, &active],
+        "work is accepted and taken",
+    );
+    facts.extend([
+        parts.table.fact(TABLE_READY, "the table has every declared column"),
+        parts.queues.fact(QUEUES_READY, "the queues are in place"),
+        accepting.fact(ACCEPTING, "every gateway replica accepts work"),
+        active.fact(ACTIVE, "ingest apps are ready and take work"),
+    ]);
+    Facts::replacing(facts)
+}
+
+/// Figures that cannot be asked now stay as they were.
+fn figures(parts: &Parts, previous: IngestPipelineStatus) -> IngestPipelineStatus {
+    // Any replica knows the sums of all apps; the largest is the newest.
+    let newest = |figure: fn(&LoadedPipeline) -> Option<u64>| {
+        let figures = parts.loaded.iter().flatten().filter_map(figure);
+        figures.max().and_then(|figure| i64::try_from(figure).ok())
+    };
+    let backlog = parts
+        .totals
+        .as_ref()
+        .and_then(|totals| i64::try_from(totals.ready + totals.unacknowledged).ok());
+    IngestPipelineStatus {
+        backlog: backlog.or(previous.backlog),
+        replicas: Some(parts.ready_apps),
+        rows: newest(|loaded| loaded.rows).or(previous.rows),
+        rejected: newest(|loaded| loaded.rejected).or(previous.rejected),
+        binding: Some(LocalRef {
+            name: objects::COREDMS_BINDING.to_owned(),
+        }),
+        ..previous
+    }
+}
+
+/// Facts of a failure: what runs stays as it is.
+fn failed(error: &Error) -> Facts {
+    let message = error.to_string();
+    let mut facts = match error.class() {
+        Class::Invalid => stalled(error.reason(), &message),
+        Class::Transient => reconciling(error.reason(), &format!("{message}; it is tried again")),
+    };
+    if let Error::TableConflict { .. } = error {
+        facts.push(Fact::not(TABLE_READY, error.reason(), &message));
+    }
+    Facts::keeping(facts)
+}
+
+/// Status of a pipeline that is being deleted.
+pub fn teardown_status(
+    pipeline: &IngestPipeline,
+    outcome: &Result<Teardown, Error>,
+) -> (IngestPipelineStatus, Facts) {
+    (pipeline.status.clone().unwrap_or_default(), teardown_facts(outcome))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+use super::*;
+use crate::conditions::{READY, RECONCILING, STALLED};
+use crate::pipeline::dereference::Homeless;
+
+fn pipeline() -> IngestPipeline {
+    serde_yaml::from_str(
+        "{apiVersion: simbdp.dev/v1alpha1, kind: IngestPipeline, metadata: {name: p}, spec: {stream: {}, table: {name: t, columns: [{name: a, type: int}]}}}",
+    )
+    .unwrap()
+}
+
+fn replica(generation: i64, rows: u64) -> Option<LoadedPipeline> {
+    Some(LoadedPipeline {
+        name: "p".into(),
+        generation,
+        rows: Some(rows),
+        rejected: Some(1),
+    })
+}
+
+/// Everything as it should be.
+fn parts() -> Parts {
+    Parts {
+        generation: 2,
+        table: Stage::Done,
+        queues: Stage::Done,
+        gateway_replicas: 2,
+        loaded: vec![replica(2, 10), replica(2, 12)],
+        totals: Some(QueueTotals {
+            name: "ingest.p".into(),
+            ready: 3,
+            unacknowledged: 4,
+        }),
+        ready_apps: 1,
+        failure: None,
+    }
+}
+
+fn ready_reason(parts: Parts) -> String {
+    let (_, facts) = status(&pipeline(), &Ok(Observed::Applied(Box::new(parts))));
+    facts.get(READY).unwrap().reason.clone()
+}
+
+#[test]
+fn a_pipeline_is_ready_when_work_is_accepted_and_would_be_consumed() {
+    let (status, facts) = status(&pipeline(), &Ok(Observed::Applied(Box::new(parts()))));
+    assert!(facts.get(READY).unwrap().holds && facts.get(ACTIVE).unwrap().holds);
+    assert_eq!(status.mode.as_deref(), Some("Stream"));
+    assert_eq!(
+        (status.backlog, status.replicas, status.rows, status.rejected),
+        (Some(7), Some(1), Some(12), Some(1))
+    );
+    assert_eq!(status.binding.unwrap().name, "coredms-binding");
+}
+
+#[test]
+fn whatever_is_missing_is_the_reason_why_it_is_not_ready() {
+    let waiting = || Stage::waiting("Missing", "what to do");
+    for (parts, reason) in [
+        (Parts { table: waiting(), ..parts() }, "Missing"),
+        (Parts { queues: waiting(), ..parts() }, "Missing"),
+        (Parts { gateway_replicas: 0, loaded: vec![], ..parts() }, "GatewayNotReady"),
+        (Parts { loaded: vec![replica(2, 0)], ..parts() }, "GatewayNotReady"),
+        (Parts { loaded: vec![replica(2, 0), replica(1, 0)], ..parts() }, "GatewayLoading"),
+        (Parts { loaded: vec![replica(2, 0), None], ..parts() }, "GatewayLoading"),
+        (Parts { ready_apps: 0, ..parts() }, "NoIngestApp"),
+    ] {
+        assert_eq!(ready_reason(parts), reason);
+    }
+}
+
+#[test]
+fn figures_that_cannot_be_asked_now_stay() {
+    let mut pipeline = pipeline();
+    pipeline.status = Some(IngestPipelineStatus {
+        backlog: Some(5),
+        rows: Some(100),
+        rejected: Some(2),
+        ..Default::default()
+    });
+    let parts = Parts {
+        totals: None,
+        loaded: vec![],
+        ..parts()
+    };
+    let (status, _) = status(&pipeline, &Ok(Observed::Applied(Box::new(parts))));
+    assert_eq!((status.backlog, status.rows, status.rejected), (Some(5), Some(100), Some(2)));
+}
+
+#[test]
+fn a_conflict_names_the_column_and_the_other_pipeline_and_stalls() {
+    let error = Error::TableConflict {
+        conflict: "table `t`, column `a`: it is int and cannot become text".into(),
+        others: vec!["first".into()],
+    };
+    let (_, facts) = status(&pipeline(), &Err(error));
+    let ready = facts.get(READY).unwrap();
+    assert_eq!(ready.reason, "TableConflict");
+    assert!(ready.message.contains("column `a`") && ready.message.contains("IngestPipeline `first`"));
+    assert!(facts.get(STALLED).unwrap().holds && !facts.get(TABLE_READY).unwrap().holds);
+}
+
+#[test]
+fn a_pipeline_outside_of_a_tenant_s_namespace_stalls() {
+    let error = Error::from(Homeless {
+        namespace: "default".into(),
+        tenants: vec![],
+    });
+    let (_, facts) = status(&pipeline(), &Err(error));
+    assert_eq!(facts.get(STALLED).unwrap().reason, "NotATenantNamespace");
+    assert!(facts.get(READY).unwrap().message.contains("there is no Tenant"));
+}
+
+#[test]
+fn a_pipeline_whose_tenant_stops_accepts_and_runs_nothing() {
+    let (status, facts) = status(&pipeline(), &Ok(Observed::TenantStopped("apply it again".into())));
+    for kind in [READY, ACCEPTING, ACTIVE, RECONCILING] {
+        assert!(!facts.get(kind).unwrap().holds, "{kind}");
+    }
+    assert_eq!(status.replicas, Some(0));
+}

@@ -1,0 +1,207 @@
+//! Validate [pure]: an IngestPipeline within its Tenant's ceilings → [`ValidatedPipeline`], or what is
+//! wrong and what would be right.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
+use simbdp_api::IngestPipeline;
+use simbdp_api::common::{Quantity, QuantityError};
+use simbdp_api::names::{NameError, PipelineName, TenantName};
+use simbdp_api::pipeline::{BatchSpec, FileCount, Format, Period, StreamSpec, TableSpec};
+use simbdp_api::wire::config::{BatchConstraints, Mode, StreamConstraints};
+use simbdp_record::constraints::{PatternError, whole_match};
+use simbdp_record::schema::{RowSchema, SchemaError};
+
+use crate::tenant::validate::ValidatedCeilings;
+
+/// Largest message that a broker takes: RabbitMQ's own limit.
+const MAX_MESSAGE: u64 = 16 << 20;
+
+/// An IngestPipeline that can be built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedPipeline {
+    /// Name.
+    pub name: PipelineName,
+    /// Tenant in whose namespace it is.
+    pub tenant: TenantName,
+    /// Reference that makes the pipeline the owner of its ingest app.
+    pub owner: OwnerReference,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Files or messages, within the ceilings.
+    pub mode: Mode,
+    /// The table.
+    pub table: TableSpec,
+    /// Ingest apps that always run.
+    pub min_replicas: u16,
+}
+
+/// Why an IngestPipeline cannot be built. Nothing is altered then.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Invalid {
+    /// The name does not fit.
+    #[error("{0}")]
+    Name(#[from] NameError),
+    /// Both or neither of batch and stream.
+    #[error("exactly one of spec.batch and spec.stream must be set, {0}")]
+    Mode(&'static str),
+    /// A quantity does not parse.
+    #[error("{field}: {source}")]
+    Quantity {
+        /// Path of the field.
+        field: &'static str,
+        /// What is wrong with it.
+        source: QuantityError,
+    },
+    /// Wider than the platform allows.
+    #[error("{field} is {declared}, but the tenant's ceiling is {ceiling}: {right}")]
+    AboveCeiling {
+        /// Path of the field.
+        field: &'static str,
+        /// What is declared.
+        declared: String,
+        /// What is allowed.
+        ceiling: String,
+        /// What would be right.
+        right: String,
+    },
+    /// Larger than the broker takes.
+    #[error(
+        "spec.stream.maxMessageSize is {0}, but a broker takes messages of at most 16Mi: set 16Mi or less, or upload files"
+    )]
+    MessageTooLarge(String),
+    /// Not a regular expression.
+    #[error("spec.batch.constraints.namePattern: {0}")]
+    NamePattern(#[from] PatternError),
+    /// A fault in the table.
+    #[error("spec.table: {0}")]
+    Table(#[from] SchemaError),
+}
+
+impl Invalid {
+    /// Reason of conditions, CamelCase.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Name(_) => "InvalidName",
+            Self::Mode(_) => "InvalidMode",
+            Self::Quantity { .. } => "InvalidQuantity",
+            Self::AboveCeiling { .. } => "AboveCeiling",
+            Self::MessageTooLarge(_) => "MessageTooLarge",
+            Self::NamePattern(_) => "InvalidNamePattern",
+            Self::Table(_) => "InvalidTable",
+        }
+    }
+}
+
+/// Checks a pipeline of `tenant` within its ceilings.
+pub fn validate(
+    pipeline: &IngestPipeline,
+    tenant: &TenantName,
+    ceilings: &ValidatedCeilings,
+) -> Result<ValidatedPipeline, Invalid> {
+    let spec = &pipeline.spec;
+    let name = PipelineName::new(pipeline.metadata.name.clone().unwrap_or_default())?;
+    let mode = match (&spec.batch, &spec.stream) {
+        (Some(batch), None) => Mode::Batch(batch_constraints(batch, ceilings)?),
+        (None, Some(stream)) => Mode::Stream(stream_constraints(stream)?),
+        (Some(_), Some(_)) => return Err(Invalid::Mode("both are: remove one")),
+        (None, None) => return Err(Invalid::Mode("none is: add one, for example `batch: {}`")),
+    };
+    // The very check of gateway and ingest apps, so that none of them refuses what this accepts.
+    RowSchema::new(&spec.table)?;
+    Ok(ValidatedPipeline {
+        name,
+        tenant: tenant.clone(),
+        owner: pipeline.controller_owner_ref(&()).unwrap_or_default(),
+        generation: pipeline.metadata.generation.unwrap_or_default(),
+        mode,
+        table: spec.table.clone(),
+        min_replicas: spec.scaling.min_replicas,
+    })
+}
+
+fn bytes(field: &'static str, quantity: &Quantity) -> Result<u64, Invalid> {
+    quantity
+        .bytes()
+        .map_err(|source| Invalid::Quantity { field, source })
+}
+
+fn batch_constraints(
+    batch: &BatchSpec,
+    ceilings: &ValidatedCeilings,
+) -> Result<BatchConstraints, Invalid> {
+    let declared = &batch.constraints;
+    let max_file_size = bytes("spec.batch.constraints.maxFileSize", &declared.max_file_size)?;
+    if let Some(ceiling) = ceilings.max_file_size
+        && max_file_size > ceiling
+    {
+        return Err(Invalid::AboveCeiling {
+            field: "spec.batch.constraints.maxFileSize",
+            declared: declared.max_file_size.0.clone(),
+            ceiling: format!("{ceiling} bytes"),
+            right: format!("set {ceiling} or less"),
+        });
+    }
+    check_formats(&declared.formats, ceilings.formats.as_deref())?;
+    if let (Some(count), Some(ceiling)) = (declared.max_files, ceilings.max_files) {
+        check_count(count, ceiling)?;
+    }
+    if let Some(pattern) = &declared.name_pattern {
+        whole_match(pattern)?;
+    }
+    Ok(BatchConstraints {
+        formats: declared.formats.clone(),
+        compression: declared.compression.clone(),
+        max_file_size,
+        max_files: declared.max_files,
+        tenant_max_files: ceilings.max_files,
+        name_pattern: declared.name_pattern.clone(),
+    })
+}
+
+fn check_formats(declared: &[Format], allowed: Option<&[Format]>) -> Result<(), Invalid> {
+    let Some(allowed) = allowed else {
+        return Ok(());
+    };
+    let show = |formats: &[Format]| {
+        let names: Vec<String> = formats.iter().map(Format::to_string).collect();
+        format!("[{}]", names.join(", "))
+    };
+    match declared.iter().find(|format| !allowed.contains(format)) {
+        None => Ok(()),
+        Some(format) => Err(Invalid::AboveCeiling {
+            field: "spec.batch.constraints.formats",
+            declared: show(declared),
+            ceiling: show(allowed),
+            right: format!("remove {format}"),
+        }),
+    }
+}
+
+/// Whether a number of files could exceed the ceiling in the longer of both periods.
+fn check_count(declared: FileCount, ceiling: FileCount) -> Result<(), Invalid> {
+    let most = match (declared.per, ceiling.per) {
+        (Period::Day, Period::Hour) => u64::from(ceiling.count) * 24,
+        _ => u64::from(ceiling.count),
+    };
+    let show = |count: FileCount| format!("{} per {:?}", count.count, count.per);
+    match u64::from(declared.count) <= most {
+        true => Ok(()),
+        false => Err(Invalid::AboveCeiling {
+            field: "spec.batch.constraints.maxFiles",
+            declared: show(declared),
+            ceiling: show(ceiling),
+            right: format!("set {most} per {:?} or less", declared.per),
+        }),
+    }
+}
+
+fn stream_constraints(stream: &StreamSpec) -> Result<StreamConstraints, Invalid> {
+    let max_message_size = bytes("spec.stream.maxMessageSize", &stream.max_message_size)?;
+    match max_message_size <= MAX_MESSAGE {
+        true => Ok(StreamConstraints { max_message_size }),
+        false => Err(Invalid::MessageTooLarge(stream.max_message_size.0.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Secrets [pure]: bindings by the Service Binding specification
+//! (<https://servicebinding.io/spec/core/1.1.0/#well-known-secret-entries>), tokens, users.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use simbdp_api::names::tenant_objects as objects;
+use simbdp_api::tenant::User;
+use simbdp_api::wire::config::Users;
+
+use super::meta::{Owner, Platform};
+use crate::broker::names as broker_names;
+use crate::coredms::names as coredms_names;
+use crate::tenant::credentials::{PASSWORD, TOKEN, user_secret};
+
+/// Component of the Secrets of users: those of users that left are found by it.
+pub const USER_COMPONENT: &str = "user";
+/// The only datacenter of a CoreDms.
+pub const DATACENTER: &str = "dc1";
+
+/// A Secret with texts that are generated once and kept, and texts that follow the spec.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// Fresh texts, for keys that are missing.
+    pub once: Secret,
+    /// What it always says besides; [`None`] where there is nothing.
+    pub always: Option<Secret>,
+}
+
+/// Every Secret that is generated. `fresh` gives a random text at each call.
+pub fn generated(
+    owner: &Owner,
+    broker: &str,
+    users: &[User],
+    platform: &Platform,
+    mut fresh: impl FnMut() -> String,
+) -> Vec<Generated> {
+    let tenant = owner.name();
+    let internal = secret(owner, objects::INTERNAL, "internal", "Opaque", &[(TOKEN, &fresh())]);
+    let mut secrets = vec![
+        Generated {
+            once: internal,
+            always: None,
+        },
+        database(owner, objects::COREDMS_BINDING, &tenant.tenant_role(), &tenant.keyspace(), &fresh()),
+        database(
+            owner,
+            objects::PLATFORM_BINDING,
+            &tenant.platform_role(),
+            &tenant.platform_keyspace(),
+            &fresh(),
+        ),
+        broker_binding(owner, broker, platform, &fresh()),
+    ];
+    secrets.extend(users.iter().map(|user| Generated {
+        once: secret(
+            owner,
+            &user_secret(&user.name),
+            USER_COMPONENT,
+            "Opaque",
+            &[
+                ("username", &user.name),
+                (PASSWORD, &fresh()),
+                (TOKEN, &fresh()),
+            ],
+        ),
+        always: None,
+    }));
+    secrets
+}
+
+fn database(owner: &Owner, name: &str, role: &str, keyspace: &str, password: &str) -> Generated {
+    let host = coredms_names::host(objects::COREDMS, &owner.name().namespace());
+    binding(
+        owner,
+        name,
+        "cassandra",
+        password,
+        &[
+            ("host", &host),
+            ("port", &coredms_names::CQL_PORT.to_string()),
+            ("datacenter", coredms_names::DATACENTER),
+            ("keyspace", keyspace),
+            ("username", role),
+        ],
+    )
+}
+
+fn broker_binding(owner: &Owner, broker: &str, platform: &Platform, password: &str) -> Generated {
+    let tenant = owner.name();
+    binding(
+        owner,
+        objects::BROKER_BINDING,
+        "rabbitmq",
+        password,
+        &[
+            ("host", &broker_names::host(broker, &platform.namespace)),
+            ("port", &broker_names::AMQP_PORT.to_string()),
+            ("vhost", &tenant.vhost()),
+            ("username", &tenant.broker_user()),
+        ],
+    )
+}
+
+fn binding(
+    owner: &Owner,
+    name: &str,
+    service: &str,
+    password: &str,
+    entries: &[(&str, &str)],
+) -> Generated {
+    let secret = |data: &[(&str, &str)]| {
+        secret(owner, name, "binding", &format!("servicebinding.io/{service}"), data)
+    };
+    let well_known = [("type", service), ("provider", "simbdp")];
+    Generated {
+        once: secret(&[(PASSWORD, password)]),
+        always: Some(secret(&[&well_known, entries].concat())),
+    }
+}
+
+/// Names, roles and hashes of users: what the gateway mounts.
+pub fn gateway_users(owner: &Owner, users: &Users) -> Secret {
+    // A `Users` has only strings and enums, which always serialise.
+    let file = serde_json::to_string_pretty(users).unwrap_or_default();
+    secret(
+        owner,
+        objects::GATEWAY_USERS,
+        "gateway",
+        "Opaque",
+        &[("users.json", &file)],
+    )
+}
+
+fn secret(
+    owner: &Owner,
+    name: &str,
+    component: &str,
+    type_: &str,
+    data: &[(&str, &str)],
+) -> Secret {
+    Secret {
+        metadata: owner.meta(name, component),
+        type_: Some(type_.to_owned()),
+        data: Some(
+            data.iter()
+                .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())))
+                .collect::<BTreeMap<_, _>>(),
+        ),
+        ..Default::default()
+    }
+}

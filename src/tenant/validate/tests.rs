@@ -1,0 +1,116 @@
+use super::*;
+
+const SMALLEST: &str = r"
+apiVersion: simbdp.dev/v1alpha1
+kind: Tenant
+metadata: {name: acme}
+spec:
+  coredms: {storage: {size: 10Gi}}
+";
+
+fn tenant(edit: impl FnOnce(&mut Tenant)) -> Tenant {
+    let mut tenant: Tenant = serde_yaml::from_str(SMALLEST).unwrap();
+    edit(&mut tenant);
+    tenant
+}
+
+fn broker(name: &str, default: bool) -> Broker {
+    let mut broker: Broker = serde_yaml::from_str(&format!(
+        "{{apiVersion: simbdp.dev/v1alpha1, kind: Broker, metadata: {{name: {name}}}, spec: {{storage: {{size: 1Gi}}}}}}"
+    ))
+    .unwrap();
+    broker.spec.default = default;
+    broker
+}
+
+fn check(tenant: &Tenant) -> Result<ValidatedTenant, Invalid> {
+    validate(tenant, &[broker("main", true)], None)
+}
+
+fn quota(field: &str, value: &str) -> Tenant {
+    tenant(|tenant| {
+        tenant.spec.quota = serde_yaml::from_str(&format!("{{{field}: {value}}}")).unwrap();
+    })
+}
+
+#[test]
+fn the_smallest_tenant_gets_the_default_broker_and_a_retained_database() {
+    let valid = check(&tenant(|_| ())).unwrap();
+    assert_eq!(valid.broker, "main");
+    assert_eq!(valid.coredms.replicas, 3);
+    assert_eq!(valid.coredms.deletion_policy, DeletionPolicy::Retain);
+    assert_eq!(valid.gateway.replicas, 1);
+}
+
+#[test]
+fn a_quota_too_small_for_three_members_and_the_gateway_says_what_would_be_right() {
+    for (field, value, message) in [
+        ("pods", "3", "spec.quota.pods is 3, but 3 database members and 1 gateway replica need 4: set spec.quota.pods to 4 or more"),
+        ("storage", "39Gi", "spec.quota.storage is 39Gi, but 3 database members and 1 gateway replica need 40Gi: set spec.quota.storage to 40Gi or more"),
+        ("cpu", "3", "spec.quota.cpu is 3, but 3 database members and 1 gateway replica need 3050m: set spec.quota.cpu to 3050m or more"),
+        ("memory", "12Gi", "spec.quota.memory is 12Gi, but 3 database members and 1 gateway replica need 12544Mi: set spec.quota.memory to 12544Mi or more"),
+    ] {
+        let error = check(&quota(field, value)).unwrap_err();
+        assert_eq!(error.to_string(), message);
+        assert_eq!(error.reason(), "QuotaTooSmall");
+    }
+}
+
+#[test]
+fn a_quota_that_fits_exactly_is_accepted() {
+    for (field, value) in [("pods", "4"), ("storage", "40Gi"), ("cpu", "3050m"), ("memory", "12544Mi")] {
+        assert!(check(&quota(field, value)).is_ok(), "{field}: {value}");
+    }
+}
+
+#[test]
+fn quantities_that_are_none_are_refused_by_field() {
+    let error = check(&quota("storage", "'0'")).unwrap_err();
+    assert!(error.to_string().starts_with("spec.quota.storage: `0` is not a positive quantity"));
+    let error = check(&tenant(|t| t.spec.constraints.max_file_size = Some("lots".into()))).unwrap_err();
+    assert!(error.to_string().starts_with("spec.constraints.maxFileSize: `lots`"));
+}
+
+#[test]
+fn names_that_do_not_fit_are_refused() {
+    for name in ["", "Acme", "9lives", "a-", "a_b", &"a".repeat(41)] {
+        let error = check(&tenant(|t| t.metadata.name = Some(name.to_owned()))).unwrap_err();
+        assert_eq!(error.reason(), "InvalidName", "{name}");
+    }
+    let users = |names: &[&str]| {
+        tenant(|t| {
+            t.spec.users = names
+                .iter()
+                .map(|name| serde_yaml::from_str(&format!("{{name: {name:?}, role: Reader}}")).unwrap())
+                .collect();
+        })
+    };
+    let error = check(&users(&["Ada"])).unwrap_err();
+    assert!(error.to_string().contains("is not a name of a user"), "{error}");
+    let error = check(&users(&["ada", "ada"])).unwrap_err();
+    assert_eq!(error.to_string(), "user `ada` is declared twice: give each user a name of its own");
+}
+
+#[test]
+fn the_choice_of_a_broker() {
+    let choose = |wanted, brokers: &[(&str, bool)], current| {
+        let brokers: Vec<Broker> = brokers.iter().map(|(n, d)| broker(n, *d)).collect();
+        choose_broker(wanted, &brokers, current).map_err(|error| error.to_string())
+    };
+    let two = [("b", false), ("a", true)];
+    assert_eq!(choose(Some("b"), &two, None).as_deref(), Ok("b"));
+    assert_eq!(choose(None, &two, None).as_deref(), Ok("a"));
+    // Queues stay where they are, whatever the default becomes.
+    assert_eq!(choose(None, &two, Some("b")).as_deref(), Ok("b"));
+    // They are lost with their Broker: then another may be named.
+    assert_eq!(choose(Some("a"), &two, Some("gone")).as_deref(), Ok("a"));
+    for (wanted, brokers, current, message) in [
+        (Some("c"), &two[..], None, "Broker `c` is not there; known are a, b; set spec.broker.ref to an existing one, or create it"),
+        (Some("c"), &[], None, "Broker `c` is not there; there is no Broker: create one; set spec.broker.ref to an existing one, or create it"),
+        (None, &two[..1], None, "no Broker is marked default; known are b; name one in spec.broker.ref, or set spec.default of one"),
+        (None, &[("x", true), ("y", true)], None, "the Brokers x, y are all marked default: name one in spec.broker.ref, or leave the mark on one alone"),
+        (Some("a"), &two[..], Some("b"), "the tenant's queues are on Broker `b` and cannot move to `a`: set spec.broker.ref to `b`"),
+    ] {
+        assert_eq!(choose(wanted, brokers, current), Err(message.to_owned()));
+    }
+}

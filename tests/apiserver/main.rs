@@ -1,0 +1,11 @@
+//! The operator against a real API server: one control plane for the whole run, no node, and servers
+//! in memory in the place of brokers and databases.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod admission;
+mod campaign;
+mod end_state;
+mod pipelines;
+mod server;
+mod tenants;
+mod world;

@@ -1,0 +1,311 @@
+//! The Tenant controller.
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Secret};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use simbdp_api::{Broker, CoreDms, Tenant};
+use simbdp_operator::tenant::TenantController;
+use simbdp_operator::tenant::status::{BROKER_READY, CREDENTIALS_READY, DATABASE_READY, GATEWAY_READY};
+use simbdp_testkit::fake_coredms::Table;
+use simbdp_testkit::fault::Fault;
+
+use crate::campaign::{self, Scenario};
+use crate::world::{Outside, World};
+
+/// The controllers of Broker and CoreDms, and a kubelet, as far as a Tenant sees them.
+pub struct Servers {
+    /// Whether pods become ready.
+    pub pods: bool,
+}
+
+#[async_trait]
+impl Outside for Servers {
+    async fn act(&self, world: &World) {
+        let namespace = world.tenant_namespace();
+        if let Some(coredms) = world.get::<CoreDms>(Some(&namespace), "coredms").await {
+            let ready = world.holds::<CoreDms>(Some(&namespace), "coredms", &["Ready"]).await;
+            if !ready && coredms.metadata.deletion_timestamp.is_none() {
+                let password = format!("superuser-of-{}", world.name);
+                world.create_login(&namespace, "coredms-superuser", "simbdp_operator", &password).await;
+                world.stores.update(&world.database(), |state| {
+                    state.superuser = Some(("simbdp_operator".into(), password));
+                });
+                world.make_ready::<CoreDms>(Some(&namespace), "coredms").await;
+            }
+        }
+        if self.pods {
+            world.run_pods(&namespace).await;
+        }
+    }
+}
+
+/// A Broker that is ready, of this test alone.
+pub async fn ready_broker(world: &World) {
+    let broker = json!({
+        "apiVersion": "simbdp.dev/v1alpha1", "kind": "Broker",
+        "metadata": {"name": world.name}, "spec": {"storage": {"size": "1Gi"}},
+    });
+    world.create::<Broker>(None, broker).await;
+    let secret = format!("broker-{}-admin", world.name);
+    world.create_login(&world.operator_namespace(), &secret, "admin", "admin").await;
+    world.make_ready::<Broker>(None, &world.name).await;
+}
+
+/// A Tenant that uses the test's Broker.
+pub fn tenant(world: &World, changes: Value) -> Value {
+    let mut spec = json!({
+        "coredms": {"storage": {"size": "1Gi"}, "profile": "Development"},
+        "broker": {"ref": {"name": world.name}},
+        "gateway": {"staging": {"size": "1Gi"}},
+        "users": [{"name": "ada", "role": "Writer"}],
+        "quota": {"pods": 20, "storage": "1024Gi"},
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    json!({
+        "apiVersion": "simbdp.dev/v1alpha1", "kind": "Tenant",
+        "metadata": {"name": world.name}, "spec": spec,
+    })
+}
+
+/// All that a Tenant can be without a kubelet.
+const IN_PLACE: [&str; 3] = [DATABASE_READY, BROKER_READY, CREDENTIALS_READY];
+
+pub async fn in_place(world: &World) -> bool {
+    world.holds::<Tenant>(None, &world.name, &IN_PLACE).await
+}
+
+pub async fn until_in_place(world: &World) {
+    let settled = async || in_place(world).await;
+    world.run::<TenantController>(None, &world.name, &Servers { pods: false }, settled).await;
+}
+
+pub async fn delete(world: &World) {
+    let api: Api<Tenant> = Api::all(world.client.clone());
+    api.delete(&world.name, &Default::default()).await.unwrap();
+}
+
+pub async fn until_gone(world: &World) {
+    let settled = async || world.get::<Tenant>(None, &world.name).await.is_none();
+    world.run::<TenantController>(None, &world.name, &Servers { pods: false }, settled).await;
+}
+
+async fn namespace(world: &World) -> Option<Namespace> {
+    let api: Api<Namespace> = Api::all(world.client.clone());
+    api.get_opt(&world.tenant_namespace()).await.unwrap()
+}
+
+/// Creation of a Tenant.
+struct Creation;
+
+#[async_trait]
+impl Scenario for Creation {
+    type Controller = TenantController;
+    async fn prepare(&self, world: &World) {
+        ready_broker(world).await;
+        world.create::<Tenant>(None, tenant(world, json!({}))).await;
+    }
+    fn namespace(&self, _: &World) -> Option<String> {
+        None
+    }
+    fn outside(&self) -> Box<dyn Outside> {
+        Box::new(Servers { pods: false })
+    }
+    async fn settled(&self, world: &World) -> bool {
+        in_place(world).await
+    }
+    async fn end_state(&self, world: &World) -> String {
+        world.end_state(&world.tenant_namespace()).await
+    }
+}
+
+/// Deletion of a Tenant that is in place.
+struct Deletion {
+    policy: &'static str,
+}
+
+#[async_trait]
+impl Scenario for Deletion {
+    type Controller = TenantController;
+    async fn prepare(&self, world: &World) {
+        ready_broker(world).await;
+        let policy = json!({"deletionPolicy": self.policy});
+        world.create::<Tenant>(None, tenant(world, policy)).await;
+        until_in_place(world).await;
+        delete(world).await;
+    }
+    fn namespace(&self, _: &World) -> Option<String> {
+        None
+    }
+    fn outside(&self) -> Box<dyn Outside> {
+        Box::new(Servers { pods: false })
+    }
+    async fn settled(&self, world: &World) -> bool {
+        world.get::<Tenant>(None, &world.name).await.is_none()
+    }
+    async fn end_state(&self, world: &World) -> String {
+        let left = namespace(world).await.map(|namespace| namespace.annotations().clone());
+        let objects = world.end_state(&world.tenant_namespace()).await;
+        format!("{left:?}\n{objects}").replace(&world.name, "NAME")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_becomes_ready_and_a_second_reconcile_writes_nothing() {
+    let world = World::new("second").await;
+    ready_broker(&world).await;
+    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    let settled = async || world.holds::<Tenant>(None, &world.name, &["Ready", GATEWAY_READY]).await;
+    world.run::<TenantController>(None, &world.name, &Servers { pods: true }, settled).await;
+    campaign::second_writes_nothing::<TenantController>(&world, None).await;
+
+    let status = world.get::<Tenant>(None, "second").await.unwrap().status.unwrap();
+    assert_eq!(status.endpoint.as_deref(), Some("http://gateway.tenant-second.svc:8080"));
+    assert_eq!(status.namespace_uid, namespace(&world).await.unwrap().uid());
+    let binding = world.secret("tenant-second", "coredms-binding").await;
+    let roles = world.stores.state(&world.database()).roles;
+    assert_eq!(roles["t_second"].password, binding["password"]);
+    let broker = world.brokers.states().into_values().next().unwrap();
+    let binding = world.secret("tenant-second", "broker-binding").await;
+    assert_eq!(broker.users["tenant-second"], binding["password"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creation_converges_whichever_call_fails() {
+    campaign::run(&Creation, "tc", &[Fault::Status(500), Fault::CrashBefore, Fault::CrashAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_leaves_nothing_whichever_call_fails() {
+    campaign::run(&Deletion { policy: "Delete" }, "td", &[Fault::Status(500), Fault::CrashAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_leaves_the_same_whichever_call_fails() {
+    campaign::run(&Deletion { policy: "Retain" }, "tr", &[Fault::Status(500), Fault::CrashAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retained_tenant_is_adopted_with_its_rows_and_credentials() {
+    let world = World::new("adopted").await;
+    ready_broker(&world).await;
+    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    until_in_place(&world).await;
+    let credentials = world.secret("tenant-adopted", "user-ada").await;
+    let uid = namespace(&world).await.unwrap().uid();
+    world.stores.update(&world.database(), |state| {
+        let keyspace = state.keyspaces.get_mut("t_adopted").unwrap();
+        keyspace.tables.insert("flights".into(), Table::default());
+    });
+
+    delete(&world).await;
+    until_gone(&world).await;
+    let state = world.stores.state(&world.database());
+    assert!(state.keyspaces["t_adopted"].tables.contains_key("flights"));
+    assert!(state.roles.values().all(|role| !role.login), "logins are off");
+    let vhost = |world: &World| world.brokers.states().into_values().next().unwrap().vhosts["tenant-adopted"].clone();
+    assert!(vhost(&world).permissions.is_empty());
+    let volumes: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), "tenant-adopted");
+    assert_eq!(volumes.list(&ListParams::default()).await.unwrap().items.len(), 1, "staging stays");
+    assert!(world.get::<CoreDms>(Some("tenant-adopted"), "coredms").await.is_none());
+
+    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    until_in_place(&world).await;
+    assert_eq!(namespace(&world).await.unwrap().uid(), uid);
+    assert_eq!(world.secret("tenant-adopted", "user-ada").await, credentials);
+    let state = world.stores.state(&world.database());
+    assert!(state.keyspaces["t_adopted"].tables.contains_key("flights"));
+    assert!(state.roles.values().all(|role| role.login));
+    assert_eq!(vhost(&world).permissions.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_else_s_namespace_is_refused_and_not_touched() {
+    let world = World::new("taken").await;
+    ready_broker(&world).await;
+    let api: Api<Namespace> = Api::all(world.client.clone());
+    let foreign = serde_json::from_value(json!({"metadata": {"name": "tenant-taken"}})).unwrap();
+    let before = api.create(&PostParams::default(), &foreign).await.unwrap();
+    world.create::<Tenant>(None, tenant(&world, json!({"deletionPolicy": "Delete"}))).await;
+    let stalled = async || world.holds::<Tenant>(None, "taken", &["Stalled"]).await;
+    world.run::<TenantController>(None, "taken", &Servers { pods: false }, stalled).await;
+    let status = world.get::<Tenant>(None, "taken").await.unwrap().status.unwrap();
+    let ready = status.conditions.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+    assert_eq!(ready.reason, "NamespaceTaken");
+
+    delete(&world).await;
+    until_gone(&world).await;
+    let after = api.get("tenant-taken").await.unwrap();
+    assert_eq!(after.resource_version(), before.resource_version());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_broker_is_named_with_those_that_are_there() {
+    let world = World::new("unknown").await;
+    ready_broker(&world).await;
+    let elsewhere = json!({"broker": {"ref": {"name": "nope"}}});
+    world.create::<Tenant>(None, tenant(&world, elsewhere)).await;
+    let stalled = async || world.holds::<Tenant>(None, "unknown", &["Stalled"]).await;
+    world.run::<TenantController>(None, "unknown", &Servers { pods: false }, stalled).await;
+    let status = world.get::<Tenant>(None, "unknown").await.unwrap().status.unwrap();
+    let told = status.conditions.conditions.iter().find(|c| c.type_ == BROKER_READY).unwrap();
+    assert_eq!((told.status.as_str(), told.reason.as_str()), ("False", "NotFound"));
+    assert!(told.message.contains("`nope`") && told.message.contains("unknown"), "{}", told.message);
+    assert!(namespace(&world).await.is_none(), "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_secret_rotates_what_derives_from_it() {
+    let world = World::new("rotated").await;
+    ready_broker(&world).await;
+    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    until_in_place(&world).await;
+    let hashes = world.secret("tenant-rotated", "gateway-users").await;
+    let api: Api<Secret> = Api::namespaced(world.client.clone(), "tenant-rotated");
+    let edit = |password: &str| Patch::Merge(json!({"stringData": {"password": password}}));
+    api.patch("user-ada", &PatchParams::default(), &edit("mine")).await.unwrap();
+    api.patch("broker-binding", &PatchParams::default(), &edit("new")).await.unwrap();
+    let rotated = async || {
+        let broker = world.brokers.states().into_values().next().unwrap();
+        world.secret("tenant-rotated", "gateway-users").await != hashes && broker.users["tenant-rotated"] == "new"
+    };
+    world.run::<TenantController>(None, "rotated", &Servers { pods: false }, rotated).await;
+    assert_eq!(world.secret("tenant-rotated", "user-ada").await["password"], "mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_leaves_takes_the_secret_along() {
+    let world = World::new("leaving").await;
+    ready_broker(&world).await;
+    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    until_in_place(&world).await;
+    let api: Api<Tenant> = Api::all(world.client.clone());
+    let users = Patch::Merge(json!({"spec": {"users": [{"name": "bob", "role": "Reader"}]}}));
+    api.patch("leaving", &PatchParams::default(), &users).await.unwrap();
+    until_in_place(&world).await;
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), "tenant-leaving");
+    assert!(secrets.get_opt("user-ada").await.unwrap().is_none());
+    assert!(secrets.get_opt("user-bob").await.unwrap().is_some());
+    let users = world.secret("tenant-leaving", "gateway-users").await;
+    assert!(users["users.json"].contains("bob") && !users["users.json"].contains("ada"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_hangs_when_broker_and_database_went_first() {
+    let world = World::new("bereft").await;
+    ready_broker(&world).await;
+    world.create::<Tenant>(None, tenant(&world, json!({"deletionPolicy": "Delete"}))).await;
+    until_in_place(&world).await;
+    let brokers: Api<Broker> = Api::all(world.client.clone());
+    brokers.delete("bereft", &Default::default()).await.unwrap();
+    let databases: Api<CoreDms> = Api::namespaced(world.client.clone(), "tenant-bereft");
+    databases.delete("coredms", &Default::default()).await.unwrap();
+    let secrets: Api<Secret> = Api::namespaced(world.client.clone(), "tenant-bereft");
+    secrets.delete("internal-token", &Default::default()).await.unwrap();
+    delete(&world).await;
+    until_gone(&world).await;
+    assert!(namespace(&world).await.is_none());
+}
