@@ -3,8 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$PWD/.local/bin:$PATH
-# One set of features everywhere, so that nothing is compiled twice.
-features=(--workspace --features "${SIMBDP_FEATURES:-failpoints,cluster-tests}")
 
 deploy/tools.sh
 
@@ -12,7 +10,7 @@ echo "==> format"
 cargo fmt --all --check
 
 echo "==> clippy"
-cargo clippy --quiet "${features[@]}" --all-targets -- --deny warnings
+cargo clippy --quiet --workspace --features failpoints,cluster-tests --all-targets -- --deny warnings
 
 echo "==> licences, bans, sources"
 cargo deny --log-level error check licenses bans sources
@@ -29,4 +27,4 @@ echo "==> charts"
 helm lint --quiet charts/simbdp charts/simbdp-crds
 
 echo "==> units"
-cargo test --quiet "${features[@]}" --lib --bins
+cargo test --quiet --workspace --features failpoints --lib --bins

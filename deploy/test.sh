@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 export PATH=$root/.local/bin:$PATH
-export CARGO_FEATURES=failpoints,cluster-tests
+export CARGO_FEATURES=failpoints
 export PROFILE=dev
 mkdir -p .local/log
 
@@ -34,9 +34,10 @@ make --no-print-directory cluster images
 deploy/data.sh
 
 phase "real servers on loopback, real API server"
-export SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra-root
-export SIMBDP_RABBITMQ_ROOT=$root/.local/images/rabbitmq-root
-cargo test --quiet --workspace --features "$CARGO_FEATURES" --test apiserver --test broker --test coredms --test gateway --test ingest
+SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra
+SIMBDP_RABBITMQ_ROOT=$(deploy/local/unpack.sh rabbitmq)
+export SIMBDP_CASSANDRA_HOME SIMBDP_RABBITMQ_ROOT
+cargo test --workspace --features "$CARGO_FEATURES" --test '*'
 
 if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
   export KUBECONFIG=$root/.local/kubeconfig
@@ -45,5 +46,5 @@ phase "chart"
 deploy/install.sh
 
 phase "the main job, isolation, bad input, kills, teardown on the cluster"
-cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=1
+cargo test --workspace --features "$CARGO_FEATURES,cluster-tests" --test cluster -- --test-threads=1
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s

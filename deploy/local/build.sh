@@ -13,7 +13,7 @@ KUBE_NAMES=(etcd kube-apiserver kube-controller-manager kube-proxy kube-schedule
 
 # PROGRAM=PACKAGE: what must be on the machine.
 DEBIAN_PROGRAMS=(containerd=containerd runc=runc nft=nftables iptables=iptables conntrack=conntrack
-	ip=iproute2 jq=jq openssl=openssl buildah=buildah debootstrap=debootstrap
+	ip=iproute2 jq=jq openssl=openssl buildah=buildah debootstrap=debootstrap skopeo=skopeo umoci=umoci
 	/usr/lib/cni/bridge=containernetworking-plugins)
 
 missing_packages() {
