@@ -295,10 +295,12 @@ request_timeout: 20s
         {
             let log = directory.join("system.log");
             if Instant::now() > deadline || ended(&log) {
+                // Read before the end of the script, which removes it.
+                let said = tail(&log);
                 if let Some((child, stdin)) = server.take() {
                     end(child, stdin);
                 }
-                bail!("node {node} does not answer; its log ends:\n{}", tail(&log));
+                bail!("node {node} does not answer; its log ends:\n{said}");
             }
             tokio::time::sleep(POLL).await;
         }
