@@ -51,8 +51,9 @@ pub mod failpoints {
             "abort" => fail::cfg_callback(name, || std::process::abort()),
             action => fail::cfg(name, action),
         };
-        set.map(|()| StatusCode::NO_CONTENT)
-            .map_err(|reason| Refusal::bad_request(format!("not an action of a failpoint: {reason}")))
+        set.map(|()| StatusCode::NO_CONTENT).map_err(|reason| {
+            Refusal::bad_request(format!("not an action of a failpoint: {reason}"))
+        })
     }
 
     /// Switches a failpoint off.

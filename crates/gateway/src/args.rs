@@ -92,7 +92,7 @@ pub struct Args {
     #[arg(long, env = "SIMBDP_MAX_CONNECTIONS", default_value_t = 512)]
     pub max_connections: usize,
     /// Seconds that requests in flight may take once the process is told to end.
-    #[arg(long, env = "SIMBDP_GRACE_SECONDS", default_value_t = 20)]
+    #[arg(long, env = "SIMBDP_GRACE_SECONDS", default_value_t = 15)]
     pub grace_seconds: u64,
     /// How log lines are written.
     #[arg(long, env = "SIMBDP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
@@ -116,10 +116,16 @@ impl Args {
             .rsplit_once('-')
             .and_then(|(set, ordinal)| Some((set, ordinal.parse::<u32>().ok()?)))
             .with_context(|| {
-                format!("`{}` is not the name of a pod of a StatefulSet, for example gateway-0", self.pod_name)
+                format!(
+                    "`{}` is not the name of a pod of a StatefulSet, for example gateway-0",
+                    self.pod_name
+                )
             })?;
         let url = |ordinal: u32| {
-            let (service, port) = (tenant_objects::GATEWAY_REPLICAS, mounts::GATEWAY_INTERNAL_PORT);
+            let (service, port) = (
+                tenant_objects::GATEWAY_REPLICAS,
+                mounts::GATEWAY_INTERNAL_PORT,
+            );
             format!("http://{set}-{ordinal}.{service}.{namespace}.svc:{port}")
         };
         let peers = (0..self.replicas).filter(|other| *other != ordinal);
@@ -166,15 +172,28 @@ mod tests {
     use super::*;
 
     fn args(more: &[&str]) -> Args {
-        let given = ["simbdp-gateway", "--tenant", "flights", "--pod-name", "gateway-1"];
+        let given = [
+            "simbdp-gateway",
+            "--tenant",
+            "flights",
+            "--pod-name",
+            "gateway-1",
+        ];
         Args::try_parse_from(given.iter().chain(more)).unwrap()
     }
 
     #[test]
     fn derives_addresses_and_shares() {
-        let settings = args(&["--replicas", "3", "--requests-per-second", "100", "--staged-files", "2"])
-            .settings()
-            .unwrap();
+        let settings = args(&[
+            "--replicas",
+            "3",
+            "--requests-per-second",
+            "100",
+            "--staged-files",
+            "2",
+        ])
+        .settings()
+        .unwrap();
         assert_eq!(
             settings.replica,
             "http://gateway-1.gateway-replicas.tenant-flights.svc:8081"
@@ -194,7 +213,13 @@ mod tests {
     fn refuses_what_is_no_pod_and_no_tenant() {
         let mut wrong = args(&[]);
         wrong.pod_name = "gateway".into();
-        assert!(wrong.settings().unwrap_err().to_string().contains("gateway-0"));
+        assert!(
+            wrong
+                .settings()
+                .unwrap_err()
+                .to_string()
+                .contains("gateway-0")
+        );
         let mut wrong = args(&[]);
         wrong.tenant = "Flights".into();
         assert!(wrong.settings().is_err());

@@ -168,13 +168,11 @@ impl Authenticator {
         if named && self.verified.contains_key(&key) {
             return Ok(caller(user));
         }
-        let permit = tokio::time::timeout(
-            VERIFIER_WAIT,
-            Arc::clone(&self.verifiers).acquire_owned(),
-        )
-        .await
-        .map_err(|_| AuthError::Busy)?
-        .map_err(|_| AuthError::Busy)?;
+        let permit =
+            tokio::time::timeout(VERIFIER_WAIT, Arc::clone(&self.verifiers).acquire_owned())
+                .await
+                .map_err(|_| AuthError::Busy)?
+                .map_err(|_| AuthError::Busy)?;
         let (hash, password) = (user.password_hash.clone(), password.to_owned());
         let right = tokio::task::spawn_blocking(move || {
             let _permit = permit; // kept though the request may be gone
@@ -214,7 +212,9 @@ pub fn is_internal(header: Option<&HeaderValue>, token: &str) -> bool {
         .and_then(|value| value.strip_prefix("Bearer "))
         .is_some_and(|given| {
             // Digests, so that not even the length is told.
-            Sha256::digest(given.as_bytes()).ct_eq(&Sha256::digest(token.as_bytes())).into()
+            Sha256::digest(given.as_bytes())
+                .ct_eq(&Sha256::digest(token.as_bytes()))
+                .into()
         })
 }
 
@@ -285,10 +285,15 @@ pub(crate) mod tests {
             let outcome = auth.authenticate(&index, Some(&value)).await;
             assert_eq!(outcome.unwrap_err(), expected, "{value:?}");
         }
-        assert_eq!(auth.authenticate(&index, None).await, Err(AuthError::Missing));
+        assert_eq!(
+            auth.authenticate(&index, None).await,
+            Err(AuthError::Missing)
+        );
         assert_eq!(auth.verified.iter().count(), 0);
         let nobody = UserIndex::new(Users::default()).unwrap();
-        let outcome = auth.authenticate(&nobody, Some(&basic("ann:ann-password"))).await;
+        let outcome = auth
+            .authenticate(&nobody, Some(&basic("ann:ann-password")))
+            .await;
         assert_eq!(outcome, Err(AuthError::Wrong));
     }
 
@@ -309,9 +314,13 @@ pub(crate) mod tests {
     async fn verification_is_bounded() {
         let (auth, index) = (Authenticator::default(), UserIndex::new(users()).unwrap());
         let _all = auth.verifiers.acquire_many(VERIFIERS as u32).await.unwrap();
-        let outcome = auth.authenticate(&index, Some(&basic("ann:ann-password"))).await;
+        let outcome = auth
+            .authenticate(&index, Some(&basic("ann:ann-password")))
+            .await;
         assert_eq!(outcome, Err(AuthError::Busy));
-        let token = auth.authenticate(&index, Some(&header("Bearer ann-token"))).await;
+        let token = auth
+            .authenticate(&index, Some(&header("Bearer ann-token")))
+            .await;
         assert!(token.is_ok(), "tokens do not wait for passwords");
     }
 
@@ -330,7 +339,13 @@ pub(crate) mod tests {
     #[test]
     fn the_internal_token_is_compared_as_a_whole() {
         assert!(is_internal(Some(&header("Bearer secret")), "secret"));
-        for wrong in ["Bearer secre", "Bearer secret2", "Basic secret", "secret", "Bearer "] {
+        for wrong in [
+            "Bearer secre",
+            "Bearer secret2",
+            "Basic secret",
+            "secret",
+            "Bearer ",
+        ] {
             assert!(!is_internal(Some(&header(wrong)), "secret"), "{wrong}");
         }
         assert!(!is_internal(None, "secret"));

@@ -61,7 +61,9 @@ impl Bound {
             match read_coredms(&self.directory) {
                 // The same login again changes nothing.
                 Ok(connection) => self.store.replace_login(connection).await,
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "the database's binding"),
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "the database's binding")
+                }
             }
         }
     }
@@ -106,6 +108,9 @@ mod tests {
         assert_eq!(connection.password, "secret");
         std::fs::remove_file(directory.path().join("port")).unwrap();
         let error = format!("{:#}", read_coredms(directory.path()).err().unwrap());
-        assert!(error.contains("port") && !error.contains("secret"), "{error}");
+        assert!(
+            error.contains("port") && !error.contains("secret"),
+            "{error}"
+        );
     }
 }

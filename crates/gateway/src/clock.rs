@@ -134,11 +134,12 @@ mod tests {
         let mut core = Core::resume(0);
         core.commit(core.plan(10, 1));
         assert_eq!(core.plan(10 + BLOCK, 1).reserve, None);
+        assert_eq!(core.plan(11 + BLOCK, 1).reserve, Some(11 + BLOCK + BLOCK));
         assert_eq!(
-            core.plan(11 + BLOCK, 1).reserve,
-            Some(11 + BLOCK + BLOCK)
+            core.plan(10, u64::MAX).base,
+            11,
+            "absurd counts do not overflow"
         );
-        assert_eq!(core.plan(10, u64::MAX).base, 11, "absurd counts do not overflow");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use simbdp_api::names::TenantName;
@@ -48,6 +48,8 @@ pub struct ConfigStore {
     tenant: TenantName,
     paths: Paths,
     current: RwLock<Arc<Config>>,
+    /// As the directories were before they were read, so that no change in between is missed.
+    seen: Mutex<Vec<Trace>>,
 }
 
 impl ConfigStore {
@@ -55,6 +57,7 @@ impl ConfigStore {
     pub fn open(tenant: TenantName, paths: Paths) -> Self {
         let store = Self {
             tenant,
+            seen: Mutex::new(look(&paths)),
             paths,
             current: RwLock::new(Arc::new(Config::default())),
         };
@@ -67,7 +70,7 @@ impl ConfigStore {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads everything again.
+    /// Reads everything.
     pub fn reload(&self) {
         let before = self.current();
         let pipelines = read_pipelines(&self.paths.pipelines, &self.tenant, &before.pipelines);
@@ -88,28 +91,28 @@ impl ConfigStore {
 
     /// Reads everything again whenever a directory changes, until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let mut seen = self.look();
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let now = self.look();
-            if now != seen {
-                seen = now;
-                self.reload();
-            }
+            self.reload_if_changed();
         }
     }
 
-    fn look(&self) -> Vec<Trace> {
-        [
-            &self.paths.pipelines,
-            &self.paths.users,
-            &self.paths.internal,
-        ]
+    fn reload_if_changed(&self) {
+        let now = look(&self.paths);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen != now {
+            *seen = now;
+            self.reload();
+        }
+    }
+}
+
+fn look(paths: &Paths) -> Vec<Trace> {
+    [&paths.pipelines, &paths.users, &paths.internal]
         .into_iter()
         .flat_map(|directory| trace(directory))
         .collect()
-    }
 }
 
 /// What tells that a file was replaced.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use simbdp_api::names::TenantName;
-use simbdp_broker::queue::{Message, PublishError};
 use simbdp_broker::Publisher;
+use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::store::StoreError;
 use simbdp_coredms::{Ledger, Store};
 use tokio::sync::{Mutex, Semaphore};
@@ -53,6 +53,8 @@ pub struct Limits {
     pub staged_files: Option<u64>,
     /// Largest body of a request other than an upload, in bytes.
     pub max_body: usize,
+    /// Bytes of bodies other than uploads that are held at a time.
+    pub bodies: usize,
     /// Most records of one request.
     pub max_records: usize,
     /// Uploads that are received at a time.
@@ -74,6 +76,7 @@ impl Default for Limits {
             requests_per_second: None,
             staged_files: None,
             max_body: 8 << 20,
+            bodies: 32 << 20,
             max_records: 10_000,
             max_uploads: 16,
             stall: Duration::from_secs(30),
@@ -117,6 +120,8 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// Room for uploads.
     pub uploads: Semaphore,
+    /// Room for bodies, in KiB.
+    pub bodies: Semaphore,
     /// Work that outlives a broken connection; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// Ends everything.
@@ -152,6 +157,13 @@ impl Gateway {
             tables: Tables::default(),
             metrics: Metrics::default(),
             uploads: Semaphore::new(settings.limits.max_uploads),
+            bodies: Semaphore::new(
+                settings
+                    .limits
+                    .bodies
+                    .max(settings.limits.max_body)
+                    .div_ceil(1024),
+            ),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
             unswept: tokio::sync::Notify::new(),

@@ -113,13 +113,21 @@ mod tests {
     #[tokio::test]
     async fn the_same_request_gets_the_same_version() {
         let memory = Idempotency::default();
-        let first = memory.version(key("ann", "k"), [1; 32], async { Ok(10) }).await;
+        let first = memory
+            .version(key("ann", "k"), [1; 32], async { Ok(10) })
+            .await;
         assert_eq!(first.unwrap(), 10);
-        let again = memory.version(key("ann", "k"), [1; 32], async { Ok(20) }).await;
+        let again = memory
+            .version(key("ann", "k"), [1; 32], async { Ok(20) })
+            .await;
         assert_eq!(again.unwrap(), 10);
-        let other_body = memory.version(key("ann", "k"), [2; 32], async { Ok(30) }).await;
+        let other_body = memory
+            .version(key("ann", "k"), [2; 32], async { Ok(30) })
+            .await;
         assert!(matches!(other_body, Err(IdempotencyError::OtherBody)));
-        let other_user = memory.version(key("bob", "k"), [2; 32], async { Ok(40) }).await;
+        let other_user = memory
+            .version(key("bob", "k"), [2; 32], async { Ok(40) })
+            .await;
         assert_eq!(other_user.unwrap(), 40);
     }
 
@@ -127,10 +135,14 @@ mod tests {
     async fn a_failed_clock_is_not_remembered() {
         let memory = Idempotency::default();
         let failed = memory
-            .version(key("ann", "k"), [1; 32], async { Err(io::Error::other("disk")) })
+            .version(key("ann", "k"), [1; 32], async {
+                Err(io::Error::other("disk"))
+            })
             .await;
         assert!(matches!(failed, Err(IdempotencyError::Clock(_))));
-        let again = memory.version(key("ann", "k"), [1; 32], async { Ok(20) }).await;
+        let again = memory
+            .version(key("ann", "k"), [1; 32], async { Ok(20) })
+            .await;
         assert_eq!(again.unwrap(), 20);
     }
 

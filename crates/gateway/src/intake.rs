@@ -56,11 +56,7 @@ pub struct Upload {
 }
 
 /// Receives an upload and queues it.
-pub async fn accept<S>(
-    gateway: &Gateway,
-    upload: Upload,
-    body: S,
-) -> Result<UploadResult, Refusal>
+pub async fn accept<S>(gateway: &Gateway, upload: Upload, body: S) -> Result<UploadResult, Refusal>
 where
     S: Stream<Item = Result<Bytes, BoxError>> + Unpin,
 {
@@ -106,6 +102,7 @@ where
     let held = Held(gateway, work.id);
     let outcome = queue(gateway, &upload, &work).await;
     drop(held);
+    log(&work, &outcome);
     if outcome.is_err() {
         gateway.unswept.notify_one();
     }
@@ -119,12 +116,30 @@ where
     })
 }
 
+fn log(work: &FileWork, outcome: &Result<(Uuid, bool), Refusal>) {
+    let (file, pipeline) = (work.id, &work.pipeline);
+    let (bytes, lines) = (work.size, work.lines);
+    match outcome {
+        Ok((_, false)) => tracing::info!(%file, pipeline, bytes, lines, "a file is queued"),
+        Ok((first, true)) => {
+            tracing::info!(%file, pipeline, bytes, %first, "a file is a duplicate")
+        }
+        Err(refusal) => {
+            let status = refusal.status().as_u16();
+            tracing::warn!(%file, pipeline, bytes, status, "a file is not queued");
+        }
+    }
+}
+
 /// Keeps the sweeper from a file while its upload is at work with it.
 struct Held<'a>(&'a Gateway, Uuid);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.staging.index().update(self.1, |entry| entry.held = false);
+        self.0
+            .staging
+            .index()
+            .update(self.1, |entry| entry.held = false);
     }
 }
 
@@ -168,7 +183,9 @@ where
 fn refuse_received(error: ReceiveError) -> Refusal {
     let text = error.to_string();
     match error {
-        ReceiveError::Cut(_) => Refusal::bad_request("the upload ended before its end; nothing of it was kept"),
+        ReceiveError::Cut(_) => {
+            Refusal::bad_request("the upload ended before its end; nothing of it was kept")
+        }
         ReceiveError::Stalled(_) => Refusal::new(
             axum::http::StatusCode::REQUEST_TIMEOUT,
             "stalled",
@@ -293,7 +310,9 @@ async fn duplicate(
         // Claimed by an upload that is still under way at another replica, or whose row is not written yet.
         Ok(None) | Err(_) => Err(Refusal::unavailable(
             "upload-in-progress",
-            format!("the same bytes are being uploaded now as file {first}; send them again to learn what became of it"),
+            format!(
+                "the same bytes are being uploaded now as file {first}; send them again to learn what became of it"
+            ),
             Duration::from_secs(2),
         )),
     }
@@ -345,7 +364,9 @@ async fn count(
             Err(error) => uncountable(gateway, work, &error).await,
         };
         for (scope, per) in counted {
-            let answer = gateway.ask(ledger.uncount_file(scope, per, work.accepted_at)).await;
+            let answer = gateway
+                .ask(ledger.uncount_file(scope, per, work.accepted_at))
+                .await;
             if let Err(error) = answer {
                 tracing::warn!(%error, scope, "one file too many stays counted in this period");
             }
@@ -373,7 +394,10 @@ fn too_many_files(scope: &str, limit: FileCount, at_millis: i64) -> Refusal {
         .unwrap_or_default();
     Refusal::too_many(
         "too-many-files",
-        format!("{whose} takes {} files per {per} (maxFiles); the next {per} begins at {at}", limit.count),
+        format!(
+            "{whose} takes {} files per {per} (maxFiles); the next {per} begins at {at}",
+            limit.count
+        ),
         Duration::from_secs(u64::try_from(renews - now).unwrap_or(1)),
     )
 }
@@ -413,7 +437,10 @@ pub async fn release(gateway: &Gateway, work: &FileWork) -> bool {
 pub async fn enter(gateway: &Gateway, work: &FileWork) -> bool {
     match gateway.ask(gateway.backends.ledger.staged(work)).await {
         Ok(()) => {
-            gateway.staging.index().update(work.id, |entry| entry.entered = true);
+            gateway
+                .staging
+                .index()
+                .update(work.id, |entry| entry.entered = true);
             true
         }
         Err(error) => {
@@ -427,7 +454,10 @@ pub async fn enter(gateway: &Gateway, work: &FileWork) -> bool {
 pub async fn note_queued(gateway: &Gateway, id: Uuid) -> bool {
     match gateway.ask(gateway.backends.ledger.queued(id)).await {
         Ok(()) => {
-            gateway.staging.index().update(id, |entry| entry.noted = true);
+            gateway
+                .staging
+                .index()
+                .update(id, |entry| entry.noted = true);
             true
         }
         Err(error) => {
@@ -452,7 +482,10 @@ pub async fn publish(gateway: &Gateway, work: &FileWork) -> Result<(), Refusal> 
     Err(match error {
         PublishError::Full => Refusal::too_many(
             "queue-full",
-            format!("the queue of pipeline `{}` is full; {staged}", work.pipeline),
+            format!(
+                "the queue of pipeline `{}` is full; {staged}",
+                work.pipeline
+            ),
             Duration::from_secs(10),
         ),
         PublishError::Unavailable(_) => Refusal::unavailable(
@@ -462,7 +495,10 @@ pub async fn publish(gateway: &Gateway, work: &FileWork) -> Result<(), Refusal> 
         ),
         PublishError::NoQueue(_) => Refusal::unavailable(
             "no-queue",
-            format!("the queue of pipeline `{}` is not there yet; {staged}", work.pipeline),
+            format!(
+                "the queue of pipeline `{}` is not there yet; {staged}",
+                work.pipeline
+            ),
             Duration::from_secs(10),
         ),
     })
@@ -470,8 +506,8 @@ pub async fn publish(gateway: &Gateway, work: &FileWork) -> Result<(), Refusal> 
 
 /// Publishes a staged file and notes the confirm.
 pub async fn publish_work(gateway: &Gateway, work: &FileWork) -> Result<(), PublishError> {
-    let body = serde_json::to_vec(work)
-        .map_err(|error| PublishError::Unavailable(error.to_string()))?;
+    let body =
+        serde_json::to_vec(work).map_err(|error| PublishError::Unavailable(error.to_string()))?;
     let message = Message {
         id: work.id.to_string(),
         body: body.into(),

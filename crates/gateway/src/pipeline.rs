@@ -42,7 +42,9 @@ impl Pipeline {
 
     /// Faults of a message; none when it conforms. `record` is its index in the request.
     pub fn faults(&self, record: u64, body: &[u8]) -> Vec<Fault> {
-        let faults = message::validate(&self.schema, body).err().unwrap_or_default();
+        let faults = message::validate(&self.schema, body)
+            .err()
+            .unwrap_or_default();
         faults
             .into_iter()
             .map(|fault| Fault {

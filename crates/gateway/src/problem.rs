@@ -233,12 +233,15 @@ fn with_body(mut response: Response, problem: &Problem) -> Response {
     let (_, body) = Json(problem).into_response().into_parts();
     *response.body_mut() = body;
     response.headers_mut().remove(header::CONTENT_LENGTH);
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(PROBLEM_JSON),
-    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     response
 }
+
+/// Marks an answer whose status is a finding and not an error: it is passed on as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Report;
 
 /// Middleware: every error leaves as problem details with the request's path, also those that the
 /// router itself makes (404, 405, broken paths and queries).
@@ -251,7 +254,7 @@ pub async fn render(request: Request, next: Next) -> Response {
     }
     let (problem, response) = match response.extensions().get::<Arc<Problem>>() {
         Some(problem) => (Problem::clone(problem), response),
-        None if response.headers().contains_key("x-simbdp-plain") => return response,
+        None if response.extensions().get::<Report>().is_some() => return response,
         None => foreign(response).await,
     };
     with_body(
@@ -266,7 +269,10 @@ pub async fn render(request: Request, next: Next) -> Response {
 /// An error response that was not made here: its text becomes the detail.
 async fn foreign(response: Response) -> (Problem, Response) {
     let (parts, body) = response.into_parts();
-    let text = match http_body_util::Limited::new(body, MAX_DETAIL).collect().await {
+    let text = match http_body_util::Limited::new(body, MAX_DETAIL)
+        .collect()
+        .await
+    {
         Ok(collected) => String::from_utf8_lossy(&collected.to_bytes()).into_owned(),
         Err(_) => String::new(),
     };

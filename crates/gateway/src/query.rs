@@ -277,7 +277,8 @@ mod tests {
 
     #[test]
     fn reads_partition_prefix_range_and_page() {
-        let query = read("year=2013&origin=EWR&month=1&limit.gte=3&limit.lt=9&limit=5&page=AQI").unwrap();
+        let query =
+            read("year=2013&origin=EWR&month=1&limit.gte=3&limit.lt=9&limit=5&page=AQI").unwrap();
         assert_eq!(
             query,
             RowQuery {
@@ -306,15 +307,33 @@ mod tests {
         for (text, expected) in [
             ("origin=EWR", "`year` is missing"),
             ("origin=EWR&year.gt=3", "`year` is missing"),
-            ("origin=EWR&year=2013&origin.gt=A", "`origin` is given twice"),
+            (
+                "origin=EWR&year=2013&origin.gt=A",
+                "`origin` is given twice",
+            ),
             ("origin=EWR&year=abc", "`year`: `abc` is not an int"),
             ("origin=EWR&year=2013&temp=3", "`temp` is not a key column"),
             ("origin=EWR&year=2013&nope=3", "`nope` is not a column"),
-            ("origin=EWR&year=2013&limit.eq=3", "`limit` needs a value for `month`"),
-            ("origin=EWR&year=2013&month.gt=1&limit.eq=3", "`limit` needs a value for `month`"),
-            ("origin=EWR&year=2013&month=1&month.gt=2", "`month` is given twice"),
-            ("origin=EWR&year=2013&month.gt=1&month.gte=2", "`month` is given twice"),
-            ("origin=EWR&year=2013&month.ne=1", "`.ne` is not a comparison"),
+            (
+                "origin=EWR&year=2013&limit.eq=3",
+                "`limit` needs a value for `month`",
+            ),
+            (
+                "origin=EWR&year=2013&month.gt=1&limit.eq=3",
+                "`limit` needs a value for `month`",
+            ),
+            (
+                "origin=EWR&year=2013&month=1&month.gt=2",
+                "`month` is given twice",
+            ),
+            (
+                "origin=EWR&year=2013&month.gt=1&month.gte=2",
+                "`month` is given twice",
+            ),
+            (
+                "origin=EWR&year=2013&month.ne=1",
+                "`.ne` is not a comparison",
+            ),
             ("origin=EWR&year=2013&limit=0", "`limit` is a number"),
             ("origin=EWR&year=2013&limit=1001", "`limit` is a number"),
             ("origin=EWR&year=2013&page=%", "`page` is not"),
@@ -330,8 +349,12 @@ mod tests {
             primary_key: None,
             ..weather()
         };
-        let pairs = [("simbdp_source", "x"), ("simbdp_bucket", "0"), ("simbdp_ordinal.gte", "7")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let pairs = [
+            ("simbdp_source", "x"),
+            ("simbdp_bucket", "0"),
+            ("simbdp_ordinal.gte", "7"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let query = parse(&table, &pairs).unwrap();
         assert_eq!(query.partition.len(), 2);
         assert_eq!(query.range.unwrap().lower, Some((Value::Bigint(7), true)));

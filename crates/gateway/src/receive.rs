@@ -84,8 +84,7 @@ where
 {
     if compression == Compression::None {
         let mut tally = Tally::default();
-        let (bytes, sha256) =
-            store(body, file, bounds, &mut Inline(&mut tally)).await?;
+        let (bytes, sha256) = store(body, file, bounds, &mut Inline(&mut tally)).await?;
         return Ok(tally.received(bytes, sha256));
     }
     let (feed, content) = tokio::io::duplex(BUFFER);

@@ -18,6 +18,9 @@ use crate::{admin, api, binding, sweeper};
 
 /// Connections of the internal and the admin port at a time.
 const INNER_CONNECTIONS: usize = 256;
+/// Longest time for each of the later steps of the end: with the 15 seconds of the public port they fit
+/// the 30 seconds that Kubernetes gives a pod by default.
+const INNER_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -36,6 +39,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tenant = %gateway.settings.tenant,
         replica = gateway.settings.replica,
         staged = gateway.staging.index().open(),
+        public = %public.local_addr()?,
+        internal = %internal.local_addr()?,
+        admin = %admin.local_addr()?,
         "started"
     );
     // The inner ports outlive the public one: uploads in flight are finished, probes still answered.
@@ -43,6 +49,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let options = args.serve_options();
     let inner = ServeOptions {
         max_connections: INNER_CONNECTIONS,
+        grace: INNER_GRACE,
         ..options.clone()
     };
     let stop = gateway.shutdown.clone();
@@ -59,12 +66,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     .map(|(listener, router)| {
         tokio::spawn(serve(listener, router, inner.clone(), inner_stop.clone()))
     });
-    let public = tokio::spawn(serve(public, api::public(Arc::clone(&gateway)), options.clone(), stop.clone()));
+    let public = tokio::spawn(serve(
+        public,
+        api::public(Arc::clone(&gateway)),
+        options.clone(),
+        stop.clone(),
+    ));
     told_to_end().await?;
     tracing::info!("ending");
     stop.cancel();
     public.await.context("the public port")?;
-    finish_uploads(&gateway, options.grace).await;
+    finish_uploads(&gateway).await;
     inner_stop.cancel();
     for task in background.into_iter().chain(serving) {
         task.await.context("a background task")?;
@@ -84,9 +96,12 @@ async fn told_to_end() -> anyhow::Result<()> {
 }
 
 /// Uploads whose client is gone may still be publishing.
-async fn finish_uploads(gateway: &Gateway, grace: Duration) {
+async fn finish_uploads(gateway: &Gateway) {
     gateway.tasks.close();
-    if tokio::time::timeout(grace, gateway.tasks.wait()).await.is_err() {
+    if tokio::time::timeout(INNER_GRACE, gateway.tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("uploads did not finish within the grace; the next start goes on with them");
     }
 }

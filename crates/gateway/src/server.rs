@@ -65,8 +65,14 @@ pub async fn serve(
     }
     drop(listener);
     let left = graceful.count();
-    if tokio::time::timeout(options.grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(connections = left, "requests did not finish within the grace");
+    if tokio::time::timeout(options.grace, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            connections = left,
+            "requests did not finish within the grace"
+        );
     }
 }
 

@@ -56,7 +56,11 @@ pub async fn run(gateway: Arc<Gateway>) {
             return;
         };
         if swept.published + swept.dropped > 0 {
-            tracing::info!(published = swept.published, dropped = swept.dropped, "swept");
+            tracing::info!(
+                published = swept.published,
+                dropped = swept.dropped,
+                "swept"
+            );
         }
         wait = match swept {
             Swept { failed: true, .. } => (wait * 2).clamp(INTERVAL, LONGEST),
@@ -114,8 +118,13 @@ async fn sweep(gateway: &Gateway, entry: Entry, down: &mut Down) -> Step {
     if !entry.published {
         step.published = !down.broker && publish(gateway, &entry, down).await;
         if !step.published {
-            // Due again at the next round, which the back-off times.
-            gateway.staging.index().update(id, |entry| entry.due = Instant::now());
+            if down.broker {
+                // Due again at the next round, which the back-off times.
+                gateway
+                    .staging
+                    .index()
+                    .update(id, |entry| entry.due = Instant::now());
+            }
             return step;
         }
     }
@@ -159,10 +168,15 @@ async fn settle(gateway: &Gateway, record: &FileRecord) -> bool {
         FileState::Failed => gateway.settings.limits.failed_retention,
         FileState::Staged | FileState::Queued | FileState::Ingesting => return false,
     };
-    let age = (Utc::now() - record.updated_at).to_std().unwrap_or_default();
+    let age = (Utc::now() - record.updated_at)
+        .to_std()
+        .unwrap_or_default();
     if age < keep {
         let ended = Some(record.state);
-        gateway.staging.index().update(record.id, |entry| entry.ended = ended);
+        gateway
+            .staging
+            .index()
+            .update(record.id, |entry| entry.ended = ended);
         return false;
     }
     match gateway.staging.forget(record.id).await {

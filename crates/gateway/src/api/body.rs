@@ -34,12 +34,16 @@ pub async fn read(body: Body, limit: usize, stall: Duration) -> Result<Bytes, Re
                 StatusCode::REQUEST_TIMEOUT,
                 "stalled",
                 "The request stalled",
-                format!("no byte came in for {} s; nothing of the request was taken", stall.as_secs()),
+                format!(
+                    "no byte came in for {} s; nothing of the request was taken",
+                    stall.as_secs()
+                ),
             )
         })?
     {
-        let chunk = chunk
-            .map_err(|_| Refusal::bad_request("the body ended before its end; nothing of it was taken"))?;
+        let chunk = chunk.map_err(|_| {
+            Refusal::bad_request("the body ended before its end; nothing of it was taken")
+        })?;
         if read.len() + chunk.len() > limit {
             return Err(too_large());
         }
@@ -50,7 +54,12 @@ pub async fn read(body: Body, limit: usize, stall: Duration) -> Result<Bytes, Re
 
 /// `Content-Length`, where there is one.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// Refuses a `Content-Encoding`, which is not undone here.

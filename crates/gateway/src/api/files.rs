@@ -95,8 +95,7 @@ async fn find(gateway: &Gateway, id: Uuid) -> Result<FileRecord, Refusal> {
 }
 
 fn from_manifest(work: &simbdp_api::wire::work::FileWork, state: FileState) -> FileRecord {
-    let accepted_at =
-        chrono::DateTime::from_timestamp_millis(work.accepted_at).unwrap_or_default();
+    let accepted_at = chrono::DateTime::from_timestamp_millis(work.accepted_at).unwrap_or_default();
     FileRecord {
         id: work.id,
         pipeline: work.pipeline.clone(),
@@ -155,7 +154,10 @@ async fn ndjson(file: File) -> Result<Response, Refusal> {
 /// Asks the other replicas one after the other.
 async fn from_peers(gateway: &Gateway, id: Uuid) -> Result<Response, Refusal> {
     let config = gateway.config.current();
-    let token = config.internal_token.as_deref().ok_or_else(Refusal::internal)?;
+    let token = config
+        .internal_token
+        .as_deref()
+        .ok_or_else(Refusal::internal)?;
     let mut silent = false;
     for peer in &gateway.settings.peers {
         let url = format!("{peer}/internal/files/{id}/rejects");
@@ -185,8 +187,9 @@ async fn from_peers(gateway: &Gateway, id: Uuid) -> Result<Response, Refusal> {
 
 /// An id in a path.
 pub fn file_id(text: &str) -> Result<Uuid, Refusal> {
-    Uuid::try_parse(text)
-        .map_err(|_| Refusal::not_found(format!("there is no file `{text}`: a file's id is a UUID")))
+    Uuid::try_parse(text).map_err(|_| {
+        Refusal::not_found(format!("there is no file `{text}`: a file's id is a UUID"))
+    })
 }
 
 /// What a client is told when the database does not serve.

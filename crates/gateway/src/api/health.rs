@@ -1,13 +1,15 @@
 //! `/healthz`: the process lives. `/readyz`: it can take requests, or what keeps it from that. The
 //! database may be down meanwhile: the queue and the staging volume buffer its outages.
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode};
+use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::App;
 use crate::gateway::Gateway;
+use crate::problem::Report;
 
 /// Answer of `/readyz`.
 #[derive(Debug, Serialize)]
@@ -27,7 +29,7 @@ pub async fn healthz() -> &'static str {
 /// Whether requests can be taken.
 pub async fn readyz(
     State(gateway): State<App>,
-) -> (StatusCode, [(HeaderName, &'static str); 1], Json<Readiness>) {
+) -> (StatusCode, Extension<Report>, Json<Readiness>) {
     let not_ready = obstacles(&gateway).await;
     let status = match not_ready.is_empty() {
         true => StatusCode::OK,
@@ -37,9 +39,7 @@ pub async fn readyz(
         ready: not_ready.is_empty(),
         not_ready,
     };
-    // A report, not a problem: it is passed on as it is.
-    let plain = [(HeaderName::from_static("x-simbdp-plain"), "1")];
-    (status, plain, Json(readiness))
+    (status, Extension(Report), Json(readiness))
 }
 
 async fn obstacles(gateway: &Gateway) -> Vec<String> {
@@ -54,8 +54,7 @@ async fn obstacles(gateway: &Gateway) -> Vec<String> {
     if config.internal_token.is_none() {
         obstacles.push("the internal token is missing".to_owned());
     }
-    if let Err(error) = gateway.staging.probe().await {
-        tracing::warn!(%error, "the staging volume cannot be written");
+    if !gateway.staging.writable().await {
         obstacles.push("the staging volume cannot be written".to_owned());
     }
     obstacles

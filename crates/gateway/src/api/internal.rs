@@ -36,7 +36,10 @@ pub async fn state(State(gateway): State<App>) -> Json<GatewayState> {
         .values()
         .map(|pipeline| load(Arc::clone(&gateway), Arc::clone(pipeline), coredms))
         .collect();
-    let pipelines = futures::stream::iter(loaded).buffered(LOOKS).collect().await;
+    let pipelines = futures::stream::iter(loaded)
+        .buffered(LOOKS)
+        .collect()
+        .await;
     let staged_files = gateway.staging.index().open();
     Json(GatewayState {
         pipelines,
@@ -71,7 +74,12 @@ pub async fn content(
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
     let id = files::file_id(&id)?;
-    stream(gateway.staging.content(id).await, id, "application/octet-stream").await
+    stream(
+        gateway.staging.content(id).await,
+        id,
+        "application/octet-stream",
+    )
+    .await
 }
 
 /// A file's quarantined rows.
@@ -80,7 +88,12 @@ pub async fn rejects(
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
     let id = files::file_id(&id)?;
-    stream(gateway.staging.rejects(id).await, id, "application/x-ndjson").await
+    stream(
+        gateway.staging.rejects(id).await,
+        id,
+        "application/x-ndjson",
+    )
+    .await
 }
 
 async fn stream(
@@ -101,7 +114,11 @@ async fn stream(
         (header::CONTENT_TYPE, media.to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
     ];
-    Ok((headers, Body::from_stream(ReaderStream::with_capacity(file, 64 * 1024))).into_response())
+    Ok((
+        headers,
+        Body::from_stream(ReaderStream::with_capacity(file, 64 * 1024)),
+    )
+        .into_response())
 }
 
 /// Drops the bytes of a file that has ended.
@@ -127,7 +144,11 @@ pub async fn put_rejects(
     let id = files::file_id(&id)?;
     let storage = |error: io::Error| Refusal::storage(&error);
     // A name of its own, so that a repetition does not meet the one that it replaces.
-    let mut part = gateway.staging.create_part(Uuid::now_v7()).await.map_err(storage)?;
+    let mut part = gateway
+        .staging
+        .create_part(Uuid::now_v7())
+        .await
+        .map_err(storage)?;
     let file = part.take_file().map_err(storage)?;
     let bounds = Bounds {
         max_size: u64::MAX,
@@ -139,6 +160,10 @@ pub async fn put_rejects(
             ReceiveError::Staging(error) => Refusal::storage(&error),
             other => Refusal::bad_request(other.to_string()),
         })?;
-    gateway.staging.put_rejects(part, id).await.map_err(storage)?;
+    gateway
+        .staging
+        .put_rejects(part, id)
+        .await
+        .map_err(storage)?;
     Ok(StatusCode::NO_CONTENT)
 }

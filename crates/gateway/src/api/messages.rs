@@ -19,6 +19,7 @@ use simbdp_api::wire::rest::{Fault, MessagesResult};
 use simbdp_api::wire::work::headers;
 use simbdp_broker::queue::{HeaderValue, Message, PublishError};
 use simbdp_record::message;
+use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
 
 use super::caller::Writer;
@@ -28,6 +29,9 @@ use crate::gateway::Gateway;
 use crate::idempotency::{IdempotencyError, Key, check_key};
 use crate::pipeline::Pipeline;
 use crate::problem::Refusal;
+
+/// Longest wait for room for a body.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
 
 /// Takes records for a stream pipeline.
 pub async fn post(
@@ -42,12 +46,11 @@ pub async fn post(
     let media = media(&headers)?;
     let key = idempotency_key(&headers)?;
     let limits = &gateway.settings.limits;
+    let _room = room(&gateway, &headers).await?;
     let body = body::read(body, limits.max_body, limits.stall).await?;
     let records = split(&body, media, limits.max_records)?;
-    let judged = judge(&pipeline, &body, &records, limit, media)?;
-    gateway
-        .metrics
-        .records(&name, 0, judged.rejected);
+    let judged = judge(&pipeline, &body, &records, limit, media).await?;
+    gateway.metrics.records(&name, 0, judged.rejected);
     if judged.accepted.is_empty() {
         let detail = "no record conforms to the pipeline; `errors` says what is wrong with each";
         return Err(Refusal::invalid(detail).with_errors(judged.faults));
@@ -74,6 +77,25 @@ fn message_limit(pipeline: &Pipeline) -> Result<usize, Refusal> {
     }
 }
 
+/// Waits until the body may be held, as large as it is announced or may be.
+async fn room<'a>(
+    gateway: &'a Gateway,
+    headers: &HeaderMap,
+) -> Result<SemaphorePermit<'a>, Refusal> {
+    let limits = &gateway.settings.limits;
+    let announced = body::content_length(headers).and_then(|length| usize::try_from(length).ok());
+    let bytes = announced.unwrap_or(limits.max_body).min(limits.max_body);
+    let units = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+    match tokio::time::timeout(ROOM_WAIT, gateway.bodies.acquire_many(units)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Refusal::unavailable(
+            "too-many-requests",
+            "this replica holds as many messages already as it may; try again",
+            Duration::from_secs(1),
+        )),
+    }
+}
+
 /// One record, or one a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Media {
@@ -94,7 +116,10 @@ fn media(headers: &HeaderMap) -> Result<Media, Refusal> {
         .ok()
         .and_then(|text| text.parse().ok())
         .ok_or_else(wrong)?;
-    if mime.get_param(mime::CHARSET).is_some_and(|charset| charset != mime::UTF_8) {
+    if mime
+        .get_param(mime::CHARSET)
+        .is_some_and(|charset| charset != mime::UTF_8)
+    {
         return Err(wrong());
     }
     match mime.essence_str() {
@@ -134,7 +159,9 @@ fn split(body: &Bytes, media: Media, most: usize) -> Result<Vec<Range<usize>>, R
         )));
     }
     if records.iter().all(Range::is_empty) {
-        return Err(Refusal::invalid("the body has no record: send a JSON object"));
+        return Err(Refusal::invalid(
+            "the body has no record: send a JSON object",
+        ));
     }
     Ok(records)
 }
@@ -146,7 +173,7 @@ struct Judged {
     faults: Vec<Fault>,
 }
 
-fn judge(
+async fn judge(
     pipeline: &Pipeline,
     body: &Bytes,
     records: &[Range<usize>],
@@ -159,6 +186,8 @@ fn judge(
         faults: Vec::new(),
     };
     for (index, place) in records.iter().enumerate() {
+        // Work without waiting: let others have the thread in between.
+        tokio::task::consume_budget().await;
         let record = &body[place.clone()];
         let faults = if record.len() > limit {
             let reason = format!(
@@ -261,14 +290,18 @@ fn answer(
 ) -> Result<(StatusCode, Json<MessagesResult>), Refusal> {
     let confirmed = results.iter().filter(|result| result.is_ok()).count() as u64;
     gateway.metrics.records(&pipeline.name, confirmed, 0);
-    let mut unconfirmed = judged.accepted.iter().enumerate().filter_map(|(at, &index)| {
-        let error = match results.get(at) {
-            Some(Ok(())) => return None,
-            Some(Err(error)) => error.clone(),
-            None => PublishError::Unavailable("no answer".into()),
-        };
-        Some((index, error))
-    });
+    let mut unconfirmed = judged
+        .accepted
+        .iter()
+        .enumerate()
+        .filter_map(|(at, &index)| {
+            let error = match results.get(at) {
+                Some(Ok(())) => return None,
+                Some(Err(error)) => error.clone(),
+                None => PublishError::Unavailable("no answer".into()),
+            };
+            Some((index, error))
+        });
     let Some(first) = unconfirmed.next() else {
         let result = MessagesResult {
             source,
@@ -279,7 +312,9 @@ fn answer(
         return Ok((StatusCode::ACCEPTED, Json(result)));
     };
     let missing: Vec<_> = std::iter::once(first).chain(unconfirmed).collect();
-    Err(not_confirmed(pipeline, &judged, &source, confirmed, &missing))
+    Err(not_confirmed(
+        pipeline, &judged, &source, confirmed, &missing,
+    ))
 }
 
 fn not_confirmed(
@@ -297,7 +332,9 @@ fn not_confirmed(
             reason: match error {
                 PublishError::Full => "not accepted: the queue is full".to_owned(),
                 PublishError::NoQueue(_) => "not accepted: the queue is not there yet".to_owned(),
-                PublishError::Unavailable(_) => "not confirmed: the broker did not answer".to_owned(),
+                PublishError::Unavailable(_) => {
+                    "not confirmed: the broker did not answer".to_owned()
+                }
             },
         })
         .chain(judged.faults.iter().cloned())
@@ -309,8 +346,12 @@ fn not_confirmed(
         "{confirmed} of {} records are accepted, under the source `{source}`; `errors` names the others. Send the same request again: with the same Idempotency-Key nothing is doubled",
         judged.accepted.len()
     );
-    let unknown = missing.iter().any(|(_, error)| matches!(error, PublishError::Unavailable(_)));
-    let full = missing.iter().any(|(_, error)| *error == PublishError::Full);
+    let unknown = missing
+        .iter()
+        .any(|(_, error)| matches!(error, PublishError::Unavailable(_)));
+    let full = missing
+        .iter()
+        .any(|(_, error)| *error == PublishError::Full);
     match (unknown, full) {
         (true, _) => Refusal::unavailable("broker-unreachable", detail, Duration::from_secs(2)),
         (false, true) => Refusal::too_many("queue-full", detail, Duration::from_secs(5)),

@@ -9,6 +9,7 @@ pub mod caller;
 pub mod files;
 pub mod health;
 pub mod internal;
+pub mod linger;
 pub mod messages;
 pub mod pipelines;
 pub mod tables;
@@ -36,7 +37,10 @@ pub type App = Arc<Gateway>;
 pub fn public(gateway: App) -> Router {
     let v1 = Router::new()
         .route("/pipelines", get(pipelines::list))
-        .route("/pipelines/{pipeline}/constraints", get(pipelines::constraints))
+        .route(
+            "/pipelines/{pipeline}/constraints",
+            get(pipelines::constraints),
+        )
         .route("/pipelines/{pipeline}/messages", post(messages::post))
         // The rest of the path, so that a name with a slash in it is refused by what is wrong with it.
         .route("/pipelines/{pipeline}/files/{*name}", put(upload::put))
@@ -46,7 +50,10 @@ pub fn public(gateway: App) -> Router {
         .route("/tables", get(tables::list))
         .route("/tables/{table}", get(tables::one))
         .route("/tables/{table}/rows", get(tables::rows))
-        .layer(from_fn_with_state(Arc::clone(&gateway), caller::authenticate));
+        .layer(from_fn_with_state(
+            Arc::clone(&gateway),
+            caller::authenticate,
+        ));
     let router = Router::new()
         .nest("/v1", v1)
         .route("/healthz", get(health::healthz))
@@ -80,6 +87,7 @@ pub(crate) fn finish(router: Router<App>, gateway: App) -> Router {
         .layer(from_fn_with_state(Arc::clone(&gateway), observe))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(from_fn(linger::linger))
         .with_state(gateway)
 }
 

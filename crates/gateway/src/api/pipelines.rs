@@ -36,7 +36,10 @@ pub fn find(gateway: &Gateway, name: &str) -> Result<Arc<Pipeline>, Refusal> {
         let known: Vec<_> = config.pipelines.keys().map(String::as_str).collect();
         Refusal::not_found(match known.is_empty() {
             true => format!("there is no pipeline `{name}`, nor any other yet"),
-            false => format!("there is no pipeline `{name}`; there are: {}", known.join(", ")),
+            false => format!(
+                "there is no pipeline `{name}`; there are: {}",
+                known.join(", ")
+            ),
         })
     })
 }

@@ -49,7 +49,10 @@ fn find(gateway: &Gateway, name: &str) -> Result<Arc<TableView>, Refusal> {
         let known: Vec<_> = config.tables.keys().map(String::as_str).collect();
         Refusal::not_found(match known.is_empty() {
             true => format!("there is no table `{name}`, nor any other yet"),
-            false => format!("there is no table `{name}`; there are: {}", known.join(", ")),
+            false => format!(
+                "there is no table `{name}`; there are: {}",
+                known.join(", ")
+            ),
         })
     })
 }
@@ -66,7 +69,9 @@ async fn read(gateway: &Gateway, view: &Arc<TableView>, query: &RowQuery) -> Res
 fn page(rows: Rows) -> RowPage {
     let columns = rows.columns;
     let object = |values: Vec<Option<Value>>| {
-        let cells = values.iter().map(|value| json::option_to_json(value.as_ref()));
+        let cells = values
+            .iter()
+            .map(|value| json::option_to_json(value.as_ref()));
         columns.iter().cloned().zip(cells).collect()
     };
     RowPage {

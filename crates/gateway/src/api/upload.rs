@@ -47,9 +47,8 @@ pub async fn put(
     };
     // A task of its own: when the client goes away, what was begun is still finished or undone.
     let tasks = gateway.tasks.clone();
-    let task = tasks.spawn(async move {
-        intake::accept(&gateway, upload, body::stream(body)).await
-    });
+    let task =
+        tasks.spawn(async move { intake::accept(&gateway, upload, body::stream(body)).await });
     let result = task.await.map_err(|error| {
         tracing::error!(%error, "an upload failed");
         Refusal::internal()

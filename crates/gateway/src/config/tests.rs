@@ -71,7 +71,9 @@ fn reads_what_is_mounted() {
 #[test]
 fn what_is_missing_is_missing() {
     let config = Mounted::new().store().current();
-    assert!(config.pipelines.is_empty() && config.users.is_none() && config.internal_token.is_none());
+    assert!(
+        config.pipelines.is_empty() && config.users.is_none() && config.internal_token.is_none()
+    );
 }
 
 #[test]
@@ -82,7 +84,10 @@ fn what_cannot_be_used_keeps_its_last_good_state_and_harms_no_other() {
     mounted.write("pipelines/alien.json", &pipeline("y", "alien", 1));
     mounted.write("pipelines/named.json", &pipeline("x", "differently", 1));
     let store = mounted.store();
-    assert_eq!(store.current().pipelines.keys().collect::<Vec<_>>(), ["other", "planes"]);
+    assert_eq!(
+        store.current().pipelines.keys().collect::<Vec<_>>(),
+        ["other", "planes"]
+    );
     mounted.write("pipelines/planes.json", "{");
     mounted.write("pipelines/other.json", &pipeline("x", "other", 2));
     store.reload();
@@ -101,7 +106,11 @@ async fn a_swapped_link_is_noticed() {
     let link = |generation: i64| {
         let version = directory.join(format!("..{generation}"));
         std::fs::create_dir(&version).unwrap();
-        std::fs::write(version.join("planes.json"), pipeline("x", "planes", generation)).unwrap();
+        std::fs::write(
+            version.join("planes.json"),
+            pipeline("x", "planes", generation),
+        )
+        .unwrap();
         let next = directory.join("..next");
         std::os::unix::fs::symlink(&version, &next).unwrap();
         std::fs::rename(next, directory.join("..data")).unwrap();
@@ -117,7 +126,9 @@ async fn a_swapped_link_is_noticed() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), seen)
+        .await
+        .unwrap();
     stop.cancel();
     watching.await.unwrap();
 }

@@ -1,6 +1,6 @@
+use async_compression::Level;
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use async_compression::zstd::CParameter;
-use async_compression::Level;
 
 use super::*;
 
@@ -16,7 +16,11 @@ async fn run(chunks: Vec<Bytes>, compression: Compression) -> Result<Received, R
     let all: Vec<u8> = chunks.concat();
     let body = futures::stream::iter(chunks.into_iter().map(Ok));
     let received = receive(body, file, compression, BOUNDS).await?;
-    assert_eq!(std::fs::read(path).unwrap(), all, "the bytes are kept as they came");
+    assert_eq!(
+        std::fs::read(path).unwrap(),
+        all,
+        "the bytes are kept as they came"
+    );
     assert_eq!(received.sha256, <[u8; 32]>::from(Sha256::digest(&all)));
     Ok(received)
 }
@@ -71,7 +75,9 @@ async fn measures_the_content_of_compressed_files() {
         let received = run(vec![bytes.clone().into()], compression).await.unwrap();
         assert_eq!(received.bytes, bytes.len() as u64);
         assert_eq!((received.content_bytes, received.lines), (120_000, 30_000));
-        let twice = run(vec![bytes.clone().into(), bytes.into()], compression).await.unwrap();
+        let twice = run(vec![bytes.clone().into(), bytes.into()], compression)
+            .await
+            .unwrap();
         assert_eq!(twice.lines, 60_000, "members follow one another");
     }
 }
@@ -89,9 +95,13 @@ async fn refuses_compressed_files_that_are_not_whole() {
         let garbage = [bytes.as_slice(), b"garbage that follows"].concat();
         let error = run(vec![garbage.into()], compression).await.unwrap_err();
         assert!(matches!(error, ReceiveError::Damaged { .. }), "{error}");
-        let error = run(vec![bytes.into(), Bytes::from_static(b"x")], compression).await.unwrap_err();
+        let error = run(vec![bytes.into(), Bytes::from_static(b"x")], compression)
+            .await
+            .unwrap_err();
         assert!(matches!(error, ReceiveError::Damaged { .. }), "{error}");
-        let error = run(vec![Bytes::from_static(b"plain text\n")], compression).await.unwrap_err();
+        let error = run(vec![Bytes::from_static(b"plain text\n")], compression)
+            .await
+            .unwrap_err();
         assert!(matches!(error, ReceiveError::Damaged { .. }), "{error}");
         let error = run(vec![], compression).await.unwrap_err();
         assert!(matches!(error, ReceiveError::Damaged { .. }), "{error}");
@@ -103,7 +113,9 @@ async fn refuses_a_wrong_checksum_in_gzip() {
     let mut bytes = gzip(b"a,b\n1,2\n").await;
     let crc = bytes.len() - 8;
     bytes[crc] ^= 1;
-    let error = run(vec![bytes.into()], Compression::Gzip).await.unwrap_err();
+    let error = run(vec![bytes.into()], Compression::Gzip)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("CRC"), "{error}");
 }
 
@@ -117,7 +129,13 @@ async fn a_bomb_is_refused_at_the_limit() {
         assert!((bytes.len() as u64) < BOUNDS.max_size);
         let error = run(vec![bytes.into()], compression).await.unwrap_err();
         assert!(
-            matches!(error, ReceiveError::TooLarge { limit: 1_048_576, uncompressed: true }),
+            matches!(
+                error,
+                ReceiveError::TooLarge {
+                    limit: 1_048_576,
+                    uncompressed: true
+                }
+            ),
             "{error}"
         );
     }
@@ -126,23 +144,41 @@ async fn a_bomb_is_refused_at_the_limit() {
 #[tokio::test]
 async fn zstd_windows_above_eight_mebibytes_are_refused() {
     let content = vec![b'0'; 1 << 16];
-    run(vec![zstd(&content, 23).await.into()], Compression::Zstd).await.unwrap();
-    let error = run(vec![zstd(&content, 24).await.into()], Compression::Zstd).await.unwrap_err();
-    assert!(error.to_string().contains("window is above 8 MiB"), "{error}");
+    run(vec![zstd(&content, 23).await.into()], Compression::Zstd)
+        .await
+        .unwrap();
+    let error = run(vec![zstd(&content, 24).await.into()], Compression::Zstd)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("window is above 8 MiB"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn too_many_bytes_are_refused() {
-    let error = run(vec![vec![b'x'; (1 << 20) + 1].into()], Compression::None).await.unwrap_err();
-    assert!(matches!(error, ReceiveError::TooLarge { uncompressed: false, .. }));
+    let error = run(vec![vec![b'x'; (1 << 20) + 1].into()], Compression::None)
+        .await
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        ReceiveError::TooLarge {
+            uncompressed: false,
+            ..
+        }
+    ));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stalled_upload_is_cut() {
     let directory = tempfile::tempdir().unwrap();
     let file = File::create(directory.path().join("part")).await.unwrap();
-    let body = futures::stream::iter([Ok(Bytes::from_static(b"a"))]).chain(futures::stream::pending());
-    let error = receive(Box::pin(body), file, Compression::Gzip, BOUNDS).await.unwrap_err();
+    let body = futures::stream::iter([Ok(Bytes::from_static(b"\x1f\x8b"))])
+        .chain(futures::stream::pending());
+    let error = receive(Box::pin(body), file, Compression::Gzip, BOUNDS)
+        .await
+        .unwrap_err();
     assert!(matches!(error, ReceiveError::Stalled(_)), "{error}");
 }
 
@@ -154,6 +190,8 @@ async fn a_broken_upload_is_told_from_a_damaged_file() {
         Ok(Bytes::from(gzip(b"a").await)),
         Err(BoxError::from("connection reset")),
     ]);
-    let error = receive(body, file, Compression::Gzip, BOUNDS).await.unwrap_err();
+    let error = receive(body, file, Compression::Gzip, BOUNDS)
+        .await
+        .unwrap_err();
     assert!(matches!(error, ReceiveError::Cut(_)), "{error}");
 }

@@ -95,15 +95,15 @@ impl Index {
             .map(|other| other.id)
     }
 
-    /// Files that the sweeper should look at now, at most `limit`: first those that the queue does not
-    /// have, then those that were not looked at for longest. Each becomes due again after `pause`.
+    /// Files that the sweeper should look at now, at most `limit`: those that were not looked at
+    /// for longest. Each becomes due again after `pause`.
     pub fn due(&mut self, now: Instant, pause: Duration, limit: usize) -> Vec<Entry> {
         let mut due: Vec<_> = self
             .entries
             .values_mut()
             .filter(|entry| !entry.held && entry.due <= now)
             .collect();
-        due.sort_by_key(|entry| (entry.published, entry.due));
+        due.sort_by_key(|entry| entry.due);
         due.into_iter()
             .take(limit)
             .map(|entry| {

@@ -16,7 +16,7 @@ pub mod index;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use simbdp_api::wire::work::FileWork;
 use tokio::fs::File;
@@ -28,11 +28,14 @@ pub use index::{Entry, Index};
 const INCOMING: &str = "incoming";
 const STAGED: &str = "staged";
 const REJECTS: &str = "rejects";
+/// How long the answer whether the volume can be written is good.
+const PROBE_AGE: Duration = Duration::from_secs(1);
 
 /// The staging volume, and what is known of the files on it.
 pub struct Staging {
     root: PathBuf,
     index: Arc<Mutex<Index>>,
+    probe: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 /// Room for one file that is being received; given back when dropped.
@@ -67,6 +70,7 @@ impl Staging {
         Ok(Self {
             root: root.to_owned(),
             index: Arc::new(Mutex::new(index)),
+            probe: tokio::sync::Mutex::default(),
         })
     }
 
@@ -158,11 +162,7 @@ impl Staging {
 
     /// Drops a staged file and its manifest; it may be gone already.
     pub async fn forget(&self, id: Uuid) -> io::Result<()> {
-        let paths = [
-            self.manifest(id),
-            self.data(id),
-            self.staged(id, "queued"),
-        ];
+        let paths = [self.manifest(id), self.data(id), self.staged(id, "queued")];
         self.index().remove(id);
         blocking(move || paths.iter().try_for_each(|path| remove(path))).await
     }
@@ -197,7 +197,9 @@ impl Staging {
             for entry in std::fs::read_dir(directory)? {
                 let entry = entry?;
                 let modified = entry.metadata()?.modified()?;
-                let age = SystemTime::now().duration_since(modified).unwrap_or_default();
+                let age = SystemTime::now()
+                    .duration_since(modified)
+                    .unwrap_or_default();
                 if age > retention && removed < limit {
                     remove(&entry.path())?;
                     removed += 1;
@@ -208,14 +210,27 @@ impl Staging {
         .await
     }
 
-    /// Whether the volume can be written now.
-    pub async fn probe(&self) -> io::Result<()> {
-        let path = self.root.join(INCOMING).join(format!("{}.probe", Uuid::now_v7()));
-        blocking(move || {
+    /// Whether the volume can be written. Tried once a second at most, whoever asks how often.
+    pub async fn writable(&self) -> bool {
+        let mut probe = self.probe.lock().await;
+        if let Some((at, writable)) = *probe
+            && at.elapsed() < PROBE_AGE
+        {
+            return writable;
+        }
+        let path = self
+            .root
+            .join(INCOMING)
+            .join(format!("{}.probe", Uuid::now_v7()));
+        let tried = blocking(move || {
             std::fs::write(&path, b"probe")?;
             remove(&path)
-        })
-        .await
+        });
+        let tried = tried.await.inspect_err(|error| {
+            tracing::warn!(%error, "the staging volume cannot be written");
+        });
+        *probe = Some((Instant::now(), tried.is_ok()));
+        tried.is_ok()
     }
 
     fn staged(&self, id: Uuid, extension: &str) -> PathBuf {

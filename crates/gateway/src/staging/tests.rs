@@ -65,7 +65,13 @@ async fn a_staged_file_is_found_again_and_parts_are_cleared() {
     expected.sort();
     assert_eq!(listing(root.path(), "staged"), expected);
     let mut text = String::new();
-    again.content(kept).await.unwrap().read_to_string(&mut text).await.unwrap();
+    again
+        .content(kept)
+        .await
+        .unwrap()
+        .read_to_string(&mut text)
+        .await
+        .unwrap();
     assert_eq!(text, "hello");
 }
 
@@ -123,9 +129,12 @@ async fn old_rejects_are_pruned_within_bounds() {
     let root = tempfile::tempdir().unwrap();
     let staging = Staging::open(root.path()).unwrap();
     for _ in 0..3 {
-        let path = root.path().join(format!("rejects/{}.ndjson", Uuid::now_v7()));
+        let path = root
+            .path()
+            .join(format!("rejects/{}.ndjson", Uuid::now_v7()));
         let file = std::fs::File::create(path).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(100)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(100))
+            .unwrap();
     }
     std::fs::write(root.path().join("rejects/young.ndjson"), b"").unwrap();
     let retention = Duration::from_secs(50);

@@ -18,6 +18,7 @@ use simbdp_api::names::TenantName;
 use simbdp_gateway::config::Paths;
 use simbdp_gateway::gateway::{Backends, Gateway, Limits, Settings};
 use simbdp_gateway::{admin, api};
+use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
 
 use fakes::{FakeLedger, FakePublisher, FakeStore};
@@ -116,8 +117,14 @@ pub fn list(directory: &Path) -> Vec<String> {
 
 fn users() -> Value {
     let user = |name: &str, role: &str| {
-        let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
-        let hash = cheap.hash_password(format!("{name}-password").as_bytes()).unwrap();
+        let cheap = Argon2::new(
+            Algorithm::Argon2id,
+            Version::V0x13,
+            Params::new(64, 1, 1, None).unwrap(),
+        );
+        let hash = cheap
+            .hash_password(format!("{name}-password").as_bytes())
+            .unwrap();
         json!({
             "name": name,
             "role": role,
@@ -135,6 +142,13 @@ pub fn sha256(bytes: &[u8]) -> String {
 pub fn content_digest(bytes: &[u8]) -> String {
     let base64 = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(bytes));
     format!("sha-256=:{base64}:")
+}
+
+pub async fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = async_compression::tokio::write::GzipEncoder::new(Vec::new());
+    encoder.write_all(bytes).await.unwrap();
+    encoder.shutdown().await.unwrap();
+    encoder.into_inner()
 }
 
 /// A batch pipeline of columns `id` and `name`, with constraints of one's own.
@@ -193,13 +207,14 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
-            panic!("{error}: {}", String::from_utf8_lossy(&self.body))
-        })
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// Checks that it is a problem of this status whose text has `part`.
@@ -207,7 +222,11 @@ impl Answer {
     pub fn problem(&self, status: u16, part: &str) -> Value {
         let text = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status.as_u16(), status, "{text}");
-        assert_eq!(self.header("content-type"), "application/problem+json", "{text}");
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{text}"
+        );
         let problem = self.json();
         assert_eq!(problem["status"], status);
         assert!(problem["instance"].is_string(), "{text}");
@@ -233,10 +252,16 @@ impl Running {
     }
 
     pub async fn put(&self, name: &str, bytes: impl Into<Body>) -> Answer {
-        self.put_to(&format!("/v1/pipelines/flights/files/{name}"), &[], bytes).await
+        self.put_to(&format!("/v1/pipelines/flights/files/{name}"), &[], bytes)
+            .await
     }
 
-    pub async fn put_to(&self, path: &str, headers: &[(&str, &str)], bytes: impl Into<Body>) -> Answer {
+    pub async fn put_to(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        bytes: impl Into<Body>,
+    ) -> Answer {
         let mut request = Request::put(path).header("authorization", WRITER);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -244,7 +269,12 @@ impl Running {
         ask(&self.public, request.body(bytes.into()).unwrap()).await
     }
 
-    pub async fn post(&self, media: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub async fn post(
+        &self,
+        media: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         self.post_to("planes", media, headers, body).await
     }
 
