@@ -30,14 +30,14 @@ const PASSWORD: &str = "operator-password";
 const SCRIPT: &str = r#"
 mount --rbind /dev "$ROOT/dev"
 mount --bind "$DATA" "$ROOT/var/lib/rabbitmq"
-chroot "$ROOT" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/var/lib/rabbitmq LANG=C.UTF-8 \
-  RABBITMQ_NODENAME=rabbit@localhost ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$EPMD_PORT" \
+{ chroot "$ROOT" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/var/lib/rabbitmq LANG=C.UTF-8 \
+  RABBITMQ_USE_LONGNAME=true RABBITMQ_NODENAME=rabbit@127.0.0.1 ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$EPMD_PORT" \
   RABBITMQ_DIST_PORT="$DIST_PORT" RABBITMQ_CONFIG_FILE=/var/lib/rabbitmq/rabbitmq.conf \
   RABBITMQ_ADVANCED_CONFIG_FILE=/var/lib/rabbitmq/advanced.config \
   RABBITMQ_MNESIA_BASE=/var/lib/rabbitmq/mnesia RABBITMQ_LOG_BASE=/var/lib/rabbitmq/log \
   RABBITMQ_ENABLED_PLUGINS_FILE=/var/lib/rabbitmq/enabled_plugins \
   RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none" \
-  "/$PROGRAM" </dev/null &
+  "/$PROGRAM" </dev/null || true; : >"$DATA/ended"; } &
 read -r _ || true
 kill -KILL -1 || true
 wait || true
@@ -146,7 +146,7 @@ impl RabbitMq {
         // Erlang's external term: an atom is its length and its text.
         let mut atom = vec![u8::try_from(name.len())?];
         atom.extend(name.as_bytes());
-        let quorum = "mnesia/rabbit@localhost/quorum/rabbit@localhost/names.dets";
+        let quorum = "mnesia/rabbit@127.0.0.1/quorum/rabbit@127.0.0.1/names.dets";
         let names = self.data.path().join(quorum);
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
@@ -226,11 +226,13 @@ impl RabbitMq {
             .timeout(Duration::from_secs(5))
             .build()?;
         loop {
-            let alive = match &mut self.server {
-                Some(child) => child.try_wait()?.is_none(),
-                None => false,
+            let ended = match &mut self.server {
+                Some(child) => {
+                    child.try_wait()?.is_some() || self.data.path().join("ended").exists()
+                }
+                None => true,
             };
-            ensure!(alive, "RabbitMQ ended at once: {}", tail(&self.log()));
+            ensure!(!ended, "RabbitMQ ended at once: {}", tail(&self.log()));
             // Management answers before messages are taken.
             let management = http
                 .get(format!("{url}/api/whoami"))
