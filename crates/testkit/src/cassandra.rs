@@ -22,6 +22,7 @@ pub const DATACENTER: &str = "dc1";
 pub const PORT: u16 = 9042;
 
 const STORAGE_PORT: u16 = 7000;
+const TOKENS: usize = 4;
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
 const JARS: [&str; 3] = ["lib", "opt/cassandra/lib", "."];
@@ -184,10 +185,11 @@ impl Cassandra {
         )?;
         let data = directory.display();
         let seed = self.nodes[0].address;
+        let tokens = tokens(node, self.nodes.len());
         let yaml = format!(
             "cluster_name: tests
-num_tokens: 4
-allocate_tokens_for_local_replication_factor: 3
+num_tokens: {TOKENS}
+initial_token: {tokens}
 partitioner: org.apache.cassandra.dht.Murmur3Partitioner
 endpoint_snitch: GossipingPropertyFileSnitch
 listen_address: {address}
@@ -335,6 +337,15 @@ fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// Tokens of a node, spread evenly: nodes that join together would choose the same ones by themselves.
+fn tokens(node: usize, nodes: usize) -> String {
+    let all = (TOKENS * nodes) as i128;
+    let step = (1_i128 << 64) / all;
+    let token = |n: usize| i128::from(i64::MIN) + step / 2 + step * ((n * nodes + node) as i128);
+    let tokens: Vec<_> = (0..TOKENS).map(|n| token(n).to_string()).collect();
+    tokens.join(",")
 }
 
 fn java() -> PathBuf {
