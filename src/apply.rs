@@ -1,7 +1,10 @@
 //! Apply [IO]: desired objects → objects as the API server has them. Forced server-side apply by one
 //! field manager per controller, and nothing is written when nothing would change.
 
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams,
+    PropagationPolicy,
+};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,9 +79,10 @@ impl Classified for ApplyError {
         match self {
             Self::Write { source, .. } => source.class(),
             Self::Foreign { .. } => Class::Invalid,
-            Self::Read { .. } | Self::Delete { .. } | Self::Replacing { .. } | Self::Decode { .. } => {
-                Class::Transient
-            }
+            Self::Read { .. }
+            | Self::Delete { .. }
+            | Self::Replacing { .. }
+            | Self::Decode { .. } => Class::Transient,
         }
     }
 
@@ -116,7 +120,9 @@ impl Applier {
     /// Applies an object and returns it as the API server has it. Reads it first, and writes only a change.
     pub async fn apply<K: Appliable>(&self, desired: &K) -> Result<K, ApplyError> {
         let object = describe(desired);
-        let live = self.read::<K>(desired.namespace().as_deref(), &desired.name_any()).await?;
+        let live = self
+            .read::<K>(desired.namespace().as_deref(), &desired.name_any())
+            .await?;
         let (body, digest) = encode(desired).map_err(|source| ApplyError::Decode {
             object: object.clone(),
             source,
@@ -261,7 +267,12 @@ impl Applier {
         name: &str,
         params: &DeleteParams,
     ) -> Result<bool, ApplyError> {
-        match self.api::<K>(namespace).delete(name, params).await.map_err(ApiError) {
+        match self
+            .api::<K>(namespace)
+            .delete(name, params)
+            .await
+            .map_err(ApiError)
+        {
             Ok(_) => Ok(false),
             Err(error) if error.code() == Some(404) => Ok(true),
             Err(source) => Err(ApplyError::Delete {
@@ -308,14 +319,22 @@ fn check_ours(
             object: object.to_owned(),
         });
     }
-    if live.labels().get(labels::APP_MANAGED_BY).map(String::as_str) != Some(MANAGED_BY) {
+    if live
+        .labels()
+        .get(labels::APP_MANAGED_BY)
+        .map(String::as_str)
+        != Some(MANAGED_BY)
+    {
         return Err(ApplyError::Foreign {
             object: object.to_owned(),
         });
     }
     let controller = |meta: &kube::core::ObjectMeta| {
         let owners = meta.owner_references.iter().flatten();
-        owners.filter(|o| o.controller == Some(true)).map(|o| o.uid.clone()).next()
+        owners
+            .filter(|o| o.controller == Some(true))
+            .map(|o| o.uid.clone())
+            .next()
     };
     match (controller(&live.metadata), controller(desired)) {
         (Some(there), Some(wanted)) if there != wanted => Err(ApplyError::Replacing {

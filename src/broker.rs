@@ -48,8 +48,14 @@ impl Controller for BrokerController {
         let other_defaults = dereference::other_defaults(&applier, broker).await?;
         let valid = validate::validate(broker)?;
         let platform = platform(ctx);
-        let credentials =
-            credentials::ensure(&applier, &valid, &platform.namespace, &platform.version, random_text).await?;
+        let credentials = credentials::ensure(
+            &applier,
+            &valid,
+            &platform.namespace,
+            &platform.version,
+            random_text,
+        )
+        .await?;
         let prepared = build::build(&valid, &platform, &credentials.password);
         let applied = apply::apply(&applier, prepared).await?;
         observe::observe(ctx, &applier, &valid, &applied, credentials, other_defaults).await

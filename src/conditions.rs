@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn an_unchanged_status_keeps_its_time_and_takes_the_new_message() {
-        let first = Facts::replacing(reconciling("Starting", "0 of 3")).conditions(&[], Some(1), at(5));
+        let first =
+            Facts::replacing(reconciling("Starting", "0 of 3")).conditions(&[], Some(1), at(5));
         let second =
             Facts::replacing(reconciling("Starting", "1 of 3")).conditions(&first, Some(2), at(9));
         let ready = find(&second, READY).unwrap();
@@ -201,14 +202,20 @@ mod tests {
         let first = Facts::replacing(reconciling("Starting", "")).conditions(&[], Some(1), at(5));
         let later = Timestamp::from_millisecond(9_700).unwrap();
         let second = Facts::replacing(ready("")).conditions(&first, Some(1), later);
-        assert_eq!(find(&second, READY).unwrap().last_transition_time, Time(at(9)));
+        assert_eq!(
+            find(&second, READY).unwrap().last_transition_time,
+            Time(at(9))
+        );
         assert!(holds(&second, READY) && !holds(&second, RECONCILING));
     }
 
     #[test]
     fn what_was_not_seen_again_stays_only_when_kept() {
-        let before = Facts::replacing(vec![Fact::is("DatabaseReady", "Ready", "")])
-            .conditions(&[], Some(1), at(1));
+        let before = Facts::replacing(vec![Fact::is("DatabaseReady", "Ready", "")]).conditions(
+            &[],
+            Some(1),
+            at(1),
+        );
         let kept = Facts::keeping(stalled("Bad", "")).conditions(&before, Some(1), at(2));
         assert!(holds(&kept, "DatabaseReady"));
         let replaced = Facts::replacing(stalled("Bad", "")).conditions(&before, Some(1), at(2));

@@ -152,7 +152,8 @@ mod tests {
         Config::read(file.path())
     }
 
-    const IMAGES: &str = "images: {cassandra: r/cassandra, rabbitmq: 'r:5000/rabbitmq', simbdp: 'r/simbdp:1'}\n";
+    const IMAGES: &str =
+        "images: {cassandra: r/cassandra, rabbitmq: 'r:5000/rabbitmq', simbdp: 'r/simbdp:1'}\n";
 
     #[test]
     fn the_least_file_has_images_alone() {
@@ -175,8 +176,19 @@ mod tests {
         let unknown = read(&format!("{IMAGES}imagePulPolicy: Never")).unwrap_err();
         assert!(format!("{:#}", anyhow::Error::from(unknown)).contains("imagePulPolicy"));
         let tagged = IMAGES.replace("r/cassandra", "r/cassandra:5.0");
-        assert!(read(&tagged).unwrap_err().to_string().contains("images.cassandra"));
-        let unmarked = format!("{IMAGES}defaultBroker: {{name: d, spec: {{storage: {{size: 1Gi}}}}}}");
-        assert!(read(&unmarked).unwrap_err().to_string().contains("defaultBroker.spec.default"));
+        assert!(
+            read(&tagged)
+                .unwrap_err()
+                .to_string()
+                .contains("images.cassandra")
+        );
+        let unmarked =
+            format!("{IMAGES}defaultBroker: {{name: d, spec: {{storage: {{size: 1Gi}}}}}}");
+        assert!(
+            read(&unmarked)
+                .unwrap_err()
+                .to_string()
+                .contains("defaultBroker.spec.default")
+        );
     }
 }

@@ -74,11 +74,9 @@ managed!(Broker, BrokerStatus, |client, _| Api::all(client));
 managed!(CoreDms, CoreDmsStatus, |client, namespace| Api::namespaced(
     client, namespace
 ));
-managed!(
-    IngestPipeline,
-    IngestPipelineStatus,
-    |client, namespace| Api::namespaced(client, namespace)
-);
+managed!(IngestPipeline, IngestPipelineStatus, |client, namespace| {
+    Api::namespaced(client, namespace)
+});
 managed!(Tenant, TenantStatus, |client, _| Api::all(client));
 
 /// How far a teardown is.
@@ -113,7 +111,8 @@ pub trait Controller: Send + Sync + 'static {
     const MANAGER: &'static str;
 
     /// Dereference, validate, build, apply, observe.
-    async fn reconcile(ctx: &Context, object: &Self::Object) -> Result<Self::Observed, Self::Error>;
+    async fn reconcile(ctx: &Context, object: &Self::Object)
+    -> Result<Self::Observed, Self::Error>;
 
     /// Status [pure], also of a failure.
     fn status(object: &Self::Object, outcome: &Result<Self::Observed, Self::Error>) -> Told<Self>
@@ -163,8 +162,13 @@ pub async fn drive<C: Controller>(
         }
         Err(failure) => {
             tracing::warn!(
-                kind = key.kind, namespace, name, class = failure.class.as_str(),
-                reason = failure.reason, error = failure.message, "reconcile failed"
+                kind = key.kind,
+                namespace,
+                name,
+                class = failure.class.as_str(),
+                reason = failure.reason,
+                error = failure.message,
+                "reconcile failed"
             );
             Err(failure)
         }
@@ -178,7 +182,10 @@ pub fn after_failure(ctx: &Context, key: &Key, failure: &Failure) -> Action {
 
 async fn steps<C: Controller>(ctx: &Context, key: &Key) -> Result<Action, Failure> {
     let api = C::Object::api(&ctx.client, key.namespace.as_deref());
-    let found = api.get_opt(&key.name).await.map_err(|e| asked("ReadFailed", e))?;
+    let found = api
+        .get_opt(&key.name)
+        .await
+        .map_err(|e| asked("ReadFailed", e))?;
     let Some(object) = found else {
         ctx.metrics.forget(key);
         return Ok(Action::await_change());
@@ -239,7 +246,11 @@ async fn set_finalizers<C: Controller>(
         field_manager: Some(C::MANAGER.to_owned()),
         ..Default::default()
     };
-    match api.patch(&object.name_any(), &params, &Patch::Merge(patch)).await.map_err(ApiError) {
+    match api
+        .patch(&object.name_any(), &params, &Patch::Merge(patch))
+        .await
+        .map_err(ApiError)
+    {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some(404) => Ok(()),
         Err(ApiError(error)) => Err(asked("FinalizerFailed", error)),
@@ -289,12 +300,21 @@ async fn announce<C: Controller>(
         return;
     }
     let about = object.object_ref(&());
-    let stalled = crate::conditions::holds(&after.conditions().conditions, crate::conditions::STALLED);
+    let stalled =
+        crate::conditions::holds(&after.conditions().conditions, crate::conditions::STALLED);
     let lost = was.is_some_and(|was| was.status == "True") && now.status != "True";
     let deleted = object.meta().deletion_timestamp.is_some();
     match (stalled || lost) && !deleted {
-        true => ctx.events.warning(&about, "Reconcile", &now.reason, &now.message).await,
-        false => ctx.events.normal(&about, "Reconcile", &now.reason, &now.message).await,
+        true => {
+            ctx.events
+                .warning(&about, "Reconcile", &now.reason, &now.message)
+                .await
+        }
+        false => {
+            ctx.events
+                .normal(&about, "Reconcile", &now.reason, &now.message)
+                .await
+        }
     }
 }
 

@@ -28,7 +28,12 @@ const CONCURRENCY: u16 = 8;
 const DEBOUNCE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Runs every controller until `shutdown`; reconciles that run are finished.
-pub async fn run(ctx: Arc<Context>, triggers: Triggers, requests: Requests, shutdown: CancellationToken) {
+pub async fn run(
+    ctx: Arc<Context>,
+    triggers: Triggers,
+    requests: Requests,
+    shutdown: CancellationToken,
+) {
     ctx.secrets.watch(&ctx.identity.namespace);
     let (stores, _watches) = watches::start(&ctx, &triggers);
     tokio::select! {
@@ -71,7 +76,10 @@ async fn control<C: Controller>(
         .await;
 }
 
-async fn reconcile<C: Controller>(object: Arc<C::Object>, ctx: Arc<Context>) -> Result<Action, Failure> {
+async fn reconcile<C: Controller>(
+    object: Arc<C::Object>,
+    ctx: Arc<Context>,
+) -> Result<Action, Failure> {
     drive::<C>(&ctx, object.namespace().as_deref(), &object.name_any()).await
 }
 

@@ -112,6 +112,9 @@ mod tests {
 
     #[test]
     fn the_api_servers_own_words_are_what_people_read() {
-        assert_eq!(api(422, "spec.replicas: must be positive").to_string(), "spec.replicas: must be positive");
+        assert_eq!(
+            api(422, "spec.replicas: must be positive").to_string(),
+            "spec.replicas: must be positive"
+        );
     }
 }

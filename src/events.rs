@@ -1,8 +1,8 @@
 //! Events [IO]: what a person wants to know, on the object that it is about.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use k8s_openapi::api::core::v1::ObjectReference;
 
 /// Longest note that the API server accepts, in bytes.
 const MAX_NOTE: usize = 1024;
@@ -27,12 +27,14 @@ impl Events {
 
     /// Something went as it should.
     pub async fn normal(&self, about: &ObjectReference, action: &str, reason: &str, note: &str) {
-        self.publish(EventType::Normal, about, action, reason, note).await;
+        self.publish(EventType::Normal, about, action, reason, note)
+            .await;
     }
 
     /// Somebody should have a look.
     pub async fn warning(&self, about: &ObjectReference, action: &str, reason: &str, note: &str) {
-        self.publish(EventType::Warning, about, action, reason, note).await;
+        self.publish(EventType::Warning, about, action, reason, note)
+            .await;
     }
 
     async fn publish(

@@ -72,7 +72,9 @@ fn file(directory: &Path, definition: &CustomResourceDefinition) -> PathBuf {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), GenerateError> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     parent
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| std::fs::write(path, text))

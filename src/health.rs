@@ -46,7 +46,10 @@ impl Health {
 
     /// Why the operator is not ready.
     pub fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.problem
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Looks for the definitions until `shutdown`, and again and again, for somebody may delete one.
@@ -78,8 +81,16 @@ impl Health {
 /// What is missing of this project's group, by discovery: needs no rights.
 async fn missing_definitions(client: &Client) -> Option<String> {
     let version = format!("{}/{}", simbdp_api::GROUP, simbdp_api::VERSION);
-    let served = match client.list_api_group_resources(&version).await.map_err(ApiError) {
-        Ok(list) => list.resources.into_iter().map(|resource| resource.name).collect(),
+    let served = match client
+        .list_api_group_resources(&version)
+        .await
+        .map_err(ApiError)
+    {
+        Ok(list) => list
+            .resources
+            .into_iter()
+            .map(|resource| resource.name)
+            .collect(),
         Err(error) if error.code() == Some(404) => Vec::new(),
         Err(error) => return Some(error.to_string()),
     };
@@ -143,7 +154,10 @@ mod tests {
     fn a_missing_definition_is_named() {
         let served = ["brokers", "coredms", "tenants"].map(str::to_owned);
         let problem = missing(&served).unwrap();
-        assert!(problem.contains("ingestpipelines.simbdp.dev") && !problem.contains("tenants.simbdp.dev"));
+        assert!(
+            problem.contains("ingestpipelines.simbdp.dev")
+                && !problem.contains("tenants.simbdp.dev")
+        );
         let all = ["brokers", "coredms", "tenants", "ingestpipelines"].map(str::to_owned);
         assert_eq!(missing(&all), None);
     }

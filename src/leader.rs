@@ -93,13 +93,18 @@ mod tests {
             begun.await.unwrap();
             lease.send(false).unwrap();
         };
-        let (outcome, ()) = tokio::join!(led(&mut leads, &CancellationToken::new(), work), lose);
+        let shutdown = CancellationToken::new();
+        let (outcome, ()) = tokio::join!(led(&mut leads, &shutdown, work), lose);
         assert!(matches!(outcome, Err(LeaderError::Lost)));
     }
 
     #[tokio::test]
     async fn work_that_is_done_is_no_loss() {
         let (_lease, mut leads) = watch::channel(true);
-        assert!(led(&mut leads, &CancellationToken::new(), async {}).await.is_ok());
+        assert!(
+            led(&mut leads, &CancellationToken::new(), async {})
+                .await
+                .is_ok()
+        );
     }
 }

@@ -56,7 +56,8 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("simbdp_operator");
         let reconciles = Family::default();
         let errors = Family::default();
-        let durations: Histograms = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 14)));
+        let durations: Histograms =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 14)));
         let conditions = Family::default();
         let leading = Gauge::default();
         registry.register("reconciles", "Reconciles that were run", reconciles.clone());
@@ -91,9 +92,13 @@ impl Default for Metrics {
 impl Metrics {
     /// Notes a reconcile.
     pub fn reconciled(&self, kind: &str, took: Duration, failure: Option<&Failure>) {
-        let label = Kind { kind: kind.to_owned() };
+        let label = Kind {
+            kind: kind.to_owned(),
+        };
         self.reconciles.get_or_create(&label).inc();
-        self.durations.get_or_create(&label).observe(took.as_secs_f64());
+        self.durations
+            .get_or_create(&label)
+            .observe(took.as_secs_f64());
         if let Some(failure) = failure {
             let error = Error {
                 kind: kind.to_owned(),
@@ -107,7 +112,10 @@ impl Metrics {
     /// Notes the conditions of an object.
     pub fn state(&self, key: &Key, conditions: &[Condition]) {
         self.forget(key);
-        let mut series = self.series.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut series = self
+            .series
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         for condition in conditions {
             let label = Resource {
                 kind: key.kind.clone(),
@@ -123,7 +131,10 @@ impl Metrics {
 
     /// Drops everything about an object that is gone.
     pub fn forget(&self, key: &Key) {
-        let mut series = self.series.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut series = self
+            .series
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         series.retain(|label| {
             let other = label.kind != key.kind
                 || label.name != key.name
@@ -183,7 +194,9 @@ mod tests {
         };
         metrics.reconciled("Tenant", Duration::from_millis(3), Some(&failure));
         let text = metrics.encode().unwrap();
-        assert!(text.contains(r#"reconcile_errors_total{kind="Tenant",class="transient",reason="ReadFailed"} 1"#));
+        assert!(text.contains(
+            r#"reconcile_errors_total{kind="Tenant",class="transient",reason="ReadFailed"} 1"#
+        ));
         assert!(text.contains(r#"reconciles_total{kind="Tenant"} 1"#));
     }
 }

@@ -29,7 +29,9 @@ pub struct OwnImage {
 
 /// Makes an object the controller of another, in the same namespace or from none.
 pub fn owned_by<K: Resource<DynamicType = ()>>(owner: &K) -> Option<Vec<OwnerReference>> {
-    owner.controller_owner_ref(&()).map(|reference| vec![reference])
+    owner
+        .controller_owner_ref(&())
+        .map(|reference| vec![reference])
 }
 
 /// Metadata of an object.
@@ -52,17 +54,26 @@ pub fn selector(labels: &Labels) -> LabelSelector {
 
 /// The same as text, for a list request.
 pub fn selector_text(labels: &Labels) -> String {
-    let terms: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let terms: Vec<_> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     terms.join(",")
 }
 
 /// Bytes as Kubernetes writes them, so that what is read back is the same text.
 pub fn memory(bytes: u64) -> Quantity {
     let binary = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
-    let binary = binary.into_iter().map(|(suffix, power)| (suffix, 1_u64 << power));
+    let binary = binary
+        .into_iter()
+        .map(|(suffix, power)| (suffix, 1_u64 << power));
     let decimal = [("T", 12), ("G", 9), ("M", 6), ("k", 3)];
-    let decimal = decimal.into_iter().map(|(suffix, power)| (suffix, 10_u64.pow(power)));
-    let fits = binary.chain(decimal).find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    let decimal = decimal
+        .into_iter()
+        .map(|(suffix, power)| (suffix, 10_u64.pow(power)));
+    let fits = binary
+        .chain(decimal)
+        .find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
     Quantity(match fits {
         Some((suffix, unit)) => format!("{}{suffix}", bytes / unit),
         None => bytes.to_string(),
@@ -112,7 +123,9 @@ pub fn resources(
     limits: &[(&str, Option<Quantity>)],
 ) -> ResourceRequirements {
     let map = |entries: &[(&str, Option<Quantity>)]| {
-        let set = entries.iter().filter_map(|(name, value)| Some(((*name).to_owned(), value.clone()?)));
+        let set = entries
+            .iter()
+            .filter_map(|(name, value)| Some(((*name).to_owned(), value.clone()?)));
         Some(set.collect())
     };
     ResourceRequirements {
@@ -128,7 +141,10 @@ pub fn prepare(own: &OwnImage, args: Vec<String>, mounts: Vec<VolumeMount>) -> C
         name: "prepare".to_owned(),
         image: Some(own.image.clone()),
         image_pull_policy: Some(own.pull_policy.clone()),
-        command: Some(vec!["/usr/local/bin/simbdp-operator".to_owned(), "prepare".to_owned()]),
+        command: Some(vec![
+            "/usr/local/bin/simbdp-operator".to_owned(),
+            "prepare".to_owned(),
+        ]),
         args: Some(args),
         env: Some(vec![pod_name()]),
         resources: Some(resources(
@@ -246,7 +262,12 @@ pub fn secret_volume(name: &str, secret: &str) -> Volume {
 }
 
 /// A template of a volume for each pod of a StatefulSet.
-pub fn claim(name: &str, labels: &Labels, bytes: u64, class: Option<String>) -> PersistentVolumeClaim {
+pub fn claim(
+    name: &str,
+    labels: &Labels,
+    bytes: u64,
+    class: Option<String>,
+) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -279,10 +300,12 @@ pub fn apart(labels: &Labels, required: bool) -> Affinity {
             ..Default::default()
         },
         false => PodAntiAffinity {
-            preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
-                weight: 100,
-                pod_affinity_term: term,
-            }]),
+            preferred_during_scheduling_ignored_during_execution: Some(vec![
+                WeightedPodAffinityTerm {
+                    weight: 100,
+                    pod_affinity_term: term,
+                },
+            ]),
             ..Default::default()
         },
     };

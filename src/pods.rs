@@ -55,11 +55,20 @@ fn problem(pod: &Pod) -> Problem {
 
 fn container_problem(container: &ContainerStatus) -> Option<Problem> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().filter(|reason| !ordinary(reason))?;
-    let ended = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let reason = waiting
+        .reason
+        .as_deref()
+        .filter(|reason| !ordinary(reason))?;
+    let ended = container
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
     let ended = ended.map(|ended| {
         let why = ended.reason.as_deref().unwrap_or("Error");
-        format!("; it ended with code {} ({why}): see `kubectl logs --previous`", ended.exit_code)
+        format!(
+            "; it ended with code {} ({why}): see `kubectl logs --previous`",
+            ended.exit_code
+        )
     });
     let message = format!(
         "{}{}",
@@ -84,7 +93,9 @@ fn said(reason: &str, message: &str, serious: bool) -> Problem {
 
 fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str, &'a str)> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
+    let found = conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)?;
     Some((
         &found.status,
         found.reason.as_deref().unwrap_or_default(),
@@ -130,7 +141,10 @@ mod tests {
         let state = pod_state(&pod(json!({"conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"},
         ]})));
-        assert_eq!(explain(&[state.clone()]), "c-0: Unschedulable: 0/1 nodes are available");
+        assert_eq!(
+            explain(&[state.clone()]),
+            "c-0: Unschedulable: 0/1 nodes are available"
+        );
         assert_eq!(serious(&[state]), Some("Unschedulable"));
     }
 
@@ -161,7 +175,9 @@ mod tests {
 
     #[test]
     fn a_ready_pod_has_nothing_to_say() {
-        let state = pod_state(&pod(json!({"conditions": [{"type": "Ready", "status": "True"}]})));
+        let state = pod_state(&pod(
+            json!({"conditions": [{"type": "Ready", "status": "True"}]}),
+        ));
         assert!(state.ready && explain(&[state]).is_empty());
     }
 }

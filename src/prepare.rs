@@ -42,14 +42,20 @@ pub fn copy(from: &Path, to: &Path, mode: u32) -> Result<Vec<String>, PrepareErr
     let mut names = Vec::new();
     for entry in std::fs::read_dir(from).map_err(|source| read(from, source))? {
         let entry = entry.map_err(|source| read(from, source))?;
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let (path, name) = (
+            entry.path(),
+            entry.file_name().to_string_lossy().into_owned(),
+        );
         let file = std::fs::metadata(&path).map_err(|source| read(&path, source))?;
         if !file.is_file() {
             continue;
         }
         let content = std::fs::read(&path).map_err(|source| read(&path, source))?;
         let target = to.join(&name);
-        write(&target, &content, mode).map_err(|source| PrepareError::Write { path: target, source })?;
+        write(&target, &content, mode).map_err(|source| PrepareError::Write {
+            path: target,
+            source,
+        })?;
         names.push(name);
     }
     names.sort();
@@ -123,7 +129,10 @@ mod tests {
         }
         let copied = to.path().join("cookie");
         assert_eq!(std::fs::read_to_string(&copied).unwrap(), "text");
-        assert_eq!(copied.metadata().unwrap().permissions().mode() & 0o777, 0o400);
+        assert_eq!(
+            copied.metadata().unwrap().permissions().mode() & 0o777,
+            0o400
+        );
         assert!(!std::fs::symlink_metadata(&copied).unwrap().is_symlink());
     }
 

@@ -67,7 +67,12 @@ impl Backoff {
 /// Doubles from one second to two minutes, less up to a quarter of it.
 fn delay(failures: u32, jitter: f64) -> Duration {
     let full = FIRST
-        .saturating_mul(1_u32.checked_shl(failures).filter(|_| failures < 20).unwrap_or(u32::MAX))
+        .saturating_mul(
+            1_u32
+                .checked_shl(failures)
+                .filter(|_| failures < 20)
+                .unwrap_or(u32::MAX),
+        )
         .min(LONGEST);
     full.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0))
 }
@@ -92,7 +97,10 @@ mod tests {
             .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
         backoff.reset(&key("a"));
-        assert_eq!(backoff.failed(&key("a"), Class::Transient, 0.0).as_secs(), 1);
+        assert_eq!(
+            backoff.failed(&key("a"), Class::Transient, 0.0).as_secs(),
+            1
+        );
     }
 
     #[test]
@@ -101,7 +109,10 @@ mod tests {
         for _ in 0..5 {
             backoff.failed(&key("a"), Class::Transient, 0.0);
         }
-        assert_eq!(backoff.failed(&key("b"), Class::Transient, 0.0).as_secs(), 1);
+        assert_eq!(
+            backoff.failed(&key("b"), Class::Transient, 0.0).as_secs(),
+            1
+        );
     }
 
     #[test]
@@ -112,6 +123,9 @@ mod tests {
 
     #[test]
     fn a_wrong_declaration_waits_for_a_change() {
-        assert_eq!(Backoff::default().failed(&key("a"), Class::Invalid, 0.5), INVALID);
+        assert_eq!(
+            Backoff::default().failed(&key("a"), Class::Invalid, 0.5),
+            INVALID
+        );
     }
 }

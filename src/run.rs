@@ -29,7 +29,11 @@ use crate::{controllers, default_broker, leader};
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Configuration file
-    #[arg(long, env = "SIMBDP_CONFIG", default_value = "/etc/simbdp/operator.yaml")]
+    #[arg(
+        long,
+        env = "SIMBDP_CONFIG",
+        default_value = "/etc/simbdp/operator.yaml"
+    )]
     pub config: PathBuf,
     /// Namespace of this operator
     #[arg(long, env = "SIMBDP_NAMESPACE", default_value = "simbdp-system")]
@@ -51,7 +55,9 @@ pub struct RunArgs {
 /// Runs until a signal, or until the lead is lost.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let config = Config::read(&args.config)?;
-    let client = Client::try_default().await.context("cannot find the API server")?;
+    let client = Client::try_default()
+        .await
+        .context("cannot find the API server")?;
     let shutdown = CancellationToken::new();
     tokio::spawn(end_on_signal(shutdown.clone()).await?);
     let (triggers, requests) = channels();
@@ -65,7 +71,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let serving = tokio::spawn(async move { served.await });
     let outcome = operate(&ctx, &health, triggers, requests, &shutdown).await;
     shutdown.cancel();
-    serving.await.context("the admin server panicked")?.context("the admin server failed")?;
+    serving
+        .await
+        .context("the admin server panicked")?
+        .context("the admin server failed")?;
     outcome
 }
 
@@ -92,7 +101,10 @@ async fn operate(
                 () = default_broker::ensure(ctx) => {}
             }
         };
-        tokio::join!(ensuring, controllers::run(ctx.clone(), triggers, requests, shutdown.clone()));
+        tokio::join!(
+            ensuring,
+            controllers::run(ctx.clone(), triggers, requests, shutdown.clone())
+        );
     };
     let outcome = leader::lead(ctx.client.clone(), &ctx.identity, shutdown, work).await;
     ctx.metrics.lead(false);

@@ -1,8 +1,8 @@
 //! From an object that changed to the objects to reconcile: by labels for what the operator made, by
 //! names for its custom resources.
 
-use kube::runtime::reflector::ObjectRef;
 use kube::core::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use simbdp_api::names::TenantName;
 use simbdp_api::{Broker, CoreDms, IngestPipeline, Tenant, labels};
 use tokio::sync::mpsc;
@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn an_object_belongs_to_the_nearest_owner_that_its_labels_name() {
-        let pod = meta(Some("tenant-a"), &[(labels::TENANT, "a"), (labels::COREDMS, "coredms")]);
+        let pod = meta(
+            Some("tenant-a"),
+            &[(labels::TENANT, "a"), (labels::COREDMS, "coredms")],
+        );
         let coredms = Target::CoreDms(ObjectRef::new("coredms").within("tenant-a"));
         assert_eq!(target(&pod), Some(coredms));
         let secret = meta(Some("tenant-a"), &[(labels::TENANT, "a")]);

@@ -77,9 +77,14 @@ impl Stores {
 
     /// Its pipelines follow a Tenant's state, and its Broker may wait for it to go.
     fn touched_by_tenant(&self, tenant: &Tenant, _declared: bool) -> Vec<Target> {
-        let namespace = TenantName::new(tenant.name_any()).map(|name| name.namespace()).ok();
+        let namespace = TenantName::new(tenant.name_any())
+            .map(|name| name.namespace())
+            .ok();
         let pipelines = self.pipelines.state().into_iter();
-        let broker = tenant.status.as_ref().and_then(|status| status.broker.clone());
+        let broker = tenant
+            .status
+            .as_ref()
+            .and_then(|status| status.broker.clone());
         pipelines
             .filter(|pipeline| pipeline.namespace() == namespace)
             .map(|pipeline| Target::Pipeline(ObjectRef::from_obj(&*pipeline)))
@@ -107,7 +112,9 @@ impl Stores {
 
     /// A Tenant follows its database's state.
     fn touched_by_coredms(&self, coredms: &CoreDms, _declared: bool) -> Vec<Target> {
-        tenant_of_namespace(coredms.namespace().as_deref()).into_iter().collect()
+        tenant_of_namespace(coredms.namespace().as_deref())
+            .into_iter()
+            .collect()
     }
 
     /// Tenants follow their Broker's state; Brokers must agree which one is the default.
@@ -170,40 +177,54 @@ impl Own {
         writer: reflector::store::Writer<K>,
         others: fn(&Stores, &K, bool) -> Vec<Target>,
     ) {
-        let store = writer.as_reader();
         let mut seen: HashMap<ObjectRef<K>, Declared> = HashMap::new();
-        let mut events = watcher(Api::all(self.ctx.client.clone()), watcher::Config::default())
-            .default_backoff()
-            .reflect(writer)
-            .touched_objects()
-            .boxed();
+        // While kinds are listed, the store still has what was there before.
+        let mut listed = Vec::new();
+        let mut events = watcher(
+            Api::all(self.ctx.client.clone()),
+            watcher::Config::default(),
+        )
+        .default_backoff()
+        .reflect(writer)
+        .boxed();
         while let Some(event) = events.next().await {
-            let object = match event {
-                Ok(object) => object,
-                Err(error) => {
-                    tracing::warn!(%error, kind = %K::kind(&()), "the watch pauses");
-                    continue;
+            match event {
+                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::InitApply(object)) => listed.push(object),
+                Ok(watcher::Event::InitDone) => {
+                    for object in listed.drain(..) {
+                        self.changed(&mut seen, &object, others).await;
+                    }
                 }
-            };
-            let reference = ObjectRef::from_obj(&object);
-            let gone = store.get(&reference).is_none();
-            let declared = match gone {
-                true => {
+                Ok(watcher::Event::Apply(object)) => self.changed(&mut seen, &object, others).await,
+                Ok(watcher::Event::Delete(object)) => {
                     self.forget(&object);
-                    seen.remove(&reference);
-                    true
+                    seen.remove(&ObjectRef::from_obj(&object));
+                    self.tell(others(&self.stores, &object, true)).await;
                 }
-                false => {
-                    let now = Declared::of(object.meta());
-                    seen.insert(reference.clone(), now.clone()) != Some(now)
-                }
-            };
-            for target in others(&self.stores, &object, declared) {
-                self.triggers.send(target).await;
+                Err(error) => tracing::warn!(%error, kind = %K::kind(&()), "the watch pauses"),
             }
-            if declared && !gone {
-                self.triggers.send(K::target(reference)).await;
-            }
+        }
+    }
+
+    async fn changed<K: Controlled>(
+        &self,
+        seen: &mut HashMap<ObjectRef<K>, Declared>,
+        object: &K,
+        others: fn(&Stores, &K, bool) -> Vec<Target>,
+    ) {
+        let reference = ObjectRef::from_obj(object);
+        let now = Declared::of(object.meta());
+        let declared = seen.insert(reference.clone(), now.clone()) != Some(now);
+        self.tell(others(&self.stores, object, declared)).await;
+        if declared {
+            self.triggers.send(K::target(reference)).await;
+        }
+    }
+
+    async fn tell(&self, targets: Vec<Target>) {
+        for target in targets {
+            self.triggers.send(target).await;
         }
     }
 

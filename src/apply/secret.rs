@@ -16,10 +16,7 @@ use crate::error::ApiError;
 impl Applier {
     /// Makes sure that a Secret exists and has every key of `wanted`, whose values serve only for keys that are
     /// missing. Returns it with the values that hold.
-    pub async fn ensure_secret(
-        &self,
-        wanted: &Secret,
-    ) -> Result<Secret, ApplyError> {
+    pub async fn ensure_secret(&self, wanted: &Secret) -> Result<Secret, ApplyError> {
         let (namespace, name) = (wanted.namespace().unwrap_or_default(), wanted.name_any());
         let object = format!("Secret {name}");
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
@@ -28,10 +25,13 @@ impl Applier {
                 field_manager: Some(self.manager.to_owned()),
                 ..Default::default()
             };
-            return api.create(&params, wanted).await.map_err(|error| ApplyError::Write {
-                object,
-                source: error.into(),
-            });
+            return api
+                .create(&params, wanted)
+                .await
+                .map_err(|error| ApplyError::Write {
+                    object,
+                    source: error.into(),
+                });
         };
         check_ours(&live, &wanted.metadata, &object)?;
         let live: Secret = decode(&live, object.clone())?;

@@ -37,7 +37,10 @@ fn a_field_that_is_no_longer_declared_is_a_change() {
     let mut less = config_map();
     less.data = None;
     let (body, digest) = encode(&less).unwrap();
-    assert!(contains(&live_value(&before), &json!({"kind": "ConfigMap"})));
+    assert!(contains(
+        &live_value(&before),
+        &json!({"kind": "ConfigMap"})
+    ));
     assert!(!unchanged(&live(&before), &body, &digest));
 }
 
@@ -47,9 +50,15 @@ fn live_value(body: &Value) -> Value {
 
 #[test]
 fn empty_false_and_zero_need_not_be_there_and_list_lengths_matter() {
-    assert!(contains(&json!({}), &json!({"a": {"b": false, "c": [], "d": 0}})));
+    assert!(contains(
+        &json!({}),
+        &json!({"a": {"b": false, "c": [], "d": 0}})
+    ));
     assert!(!contains(&json!({}), &json!({"a": true})));
-    assert!(contains(&json!({"l": [{"n": 1, "x": 2}]}), &json!({"l": [{"n": 1}]})));
+    assert!(contains(
+        &json!({"l": [{"n": 1, "x": 2}]}),
+        &json!({"l": [{"n": 1}]})
+    ));
     assert!(!contains(&json!({"l": [1, 2]}), &json!({"l": [1]})));
 }
 

@@ -22,7 +22,11 @@ const AGAIN: Duration = Duration::from_secs(5);
 const IN_USE_AGAIN: Duration = Duration::from_secs(60);
 
 /// One step further.
-pub async fn cleanup(applier: &Applier, namespace: &str, broker: &Broker) -> Result<Teardown, Error> {
+pub async fn cleanup(
+    applier: &Applier,
+    namespace: &str,
+    broker: &Broker,
+) -> Result<Teardown, Error> {
     let name = broker.name_any();
     let users = dereference::users(applier, &name).await?;
     if !users.is_empty() {
@@ -30,17 +34,24 @@ pub async fn cleanup(applier: &Applier, namespace: &str, broker: &Broker) -> Res
     }
     let namespace = Some(namespace);
     let labels = selector_text(&node_labels(&name));
-    let gone = applier.delete::<StatefulSet>(namespace, &names::workload(&name)).await?;
+    let gone = applier
+        .delete::<StatefulSet>(namespace, &names::workload(&name))
+        .await?;
     let pods: Vec<Pod> = applier.list(namespace, &labels).await?;
     if !gone || !pods.is_empty() {
         return Ok(pending("StoppingNode", "the node is still stopping"));
     }
-    applier.prune::<PersistentVolumeClaim>(namespace, &labels, &[]).await?;
+    applier
+        .prune::<PersistentVolumeClaim>(namespace, &labels, &[])
+        .await?;
     let volumes: Vec<PersistentVolumeClaim> = applier.list(namespace, &labels).await?;
     match volumes.is_empty() {
         // Secrets, Services and the rest have the Broker as their owner.
         true => Ok(Teardown::Done),
-        false => Ok(pending("DeletingVolume", "the volume is still being deleted")),
+        false => Ok(pending(
+            "DeletingVolume",
+            "the volume is still being deleted",
+        )),
     }
 }
 

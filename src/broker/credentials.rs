@@ -39,9 +39,16 @@ pub async fn ensure(
     };
     let cookie = [(names::COOKIE, fresh())];
     applier
-        .ensure_secret(&secret(names::cookie_secret(&broker.name), "Opaque", &cookie))
+        .ensure_secret(&secret(
+            names::cookie_secret(&broker.name),
+            "Opaque",
+            &cookie,
+        ))
         .await?;
-    let login = [(names::USERNAME, names::ADMIN.to_owned()), (names::PASSWORD, fresh())];
+    let login = [
+        (names::USERNAME, names::ADMIN.to_owned()),
+        (names::PASSWORD, fresh()),
+    ];
     let name = names::admin_secret(&broker.name);
     let admin = secret(name.clone(), "kubernetes.io/basic-auth", &login);
     let admin = applier.ensure_secret(&admin).await?;
@@ -53,7 +60,10 @@ pub async fn ensure(
 }
 
 /// Where a Broker's management API is and who logs in; [`None`] while its administrator has no Secret.
-pub async fn management(ctx: &Context, broker: &str) -> Result<Option<ManagementConnection>, ApplyError> {
+pub async fn management(
+    ctx: &Context,
+    broker: &str,
+) -> Result<Option<ManagementConnection>, ApplyError> {
     let namespace = &ctx.identity.namespace;
     let secret = ctx
         .applier(super::MANAGER)

@@ -39,7 +39,11 @@ pub fn who_uses(broker: &str, tenants: &[Tenant], namespaces: &[Namespace]) -> V
         .map(ResourceExt::name_any)
         .collect();
     let retained = namespaces.iter().filter(|namespace| {
-        namespace.annotations().get(labels::BROKER).map(String::as_str) == Some(broker)
+        namespace
+            .annotations()
+            .get(labels::BROKER)
+            .map(String::as_str)
+            == Some(broker)
     });
     for namespace in retained {
         let Some(tenant) = namespace.annotations().get(labels::OWNED_BY_TENANT) else {
@@ -54,7 +58,15 @@ pub fn who_uses(broker: &str, tenants: &[Tenant], namespaces: &[Namespace]) -> V
 }
 
 fn uses(tenant: &Tenant, broker: &str) -> bool {
-    let current = tenant.status.as_ref().and_then(|status| status.broker.as_deref());
-    let asked = tenant.spec.broker.reference.as_ref().map(|asked| asked.name.as_str());
+    let current = tenant
+        .status
+        .as_ref()
+        .and_then(|status| status.broker.as_deref());
+    let asked = tenant
+        .spec
+        .broker
+        .reference
+        .as_ref()
+        .map(|asked| asked.name.as_str());
     current.or(asked) == Some(broker)
 }

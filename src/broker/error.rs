@@ -16,7 +16,9 @@ pub enum Error {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// A Secret lacks what was generated once.
-    #[error("Secret {secret} has no {key}: put the old one back, or delete the Secret if the broker has no queues yet")]
+    #[error(
+        "Secret {secret} has no {key}: put the old one back, or delete the Secret if the broker has no queues yet"
+    )]
     MissingKey {
         /// The Secret.
         secret: String,

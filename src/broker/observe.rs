@@ -49,7 +49,12 @@ pub async fn observe(
     let pods: Vec<Pod> = applier.list(Some(namespace), &labels).await?;
     let mut nodes: Vec<_> = pods.iter().map(pod_state).collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    let wanted = applied.nodes.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
+    let wanted = applied
+        .nodes
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or_default();
     let mut observed = Observed {
         wanted: usize::try_from(wanted).unwrap_or_default(),
         nodes,

@@ -32,15 +32,23 @@ pub fn status(broker: &Broker, outcome: &Result<Observed, Error>) -> (BrokerStat
         Err(error) => {
             let facts = match error.class() {
                 Class::Invalid => stalled(error.reason(), &error.to_string()),
-                Class::Transient => reconciling(error.reason(), &format!("{error}; it is tried again")),
+                Class::Transient => {
+                    reconciling(error.reason(), &format!("{error}; it is tried again"))
+                }
             };
-            (broker.status.clone().unwrap_or_default(), Facts::keeping(facts))
+            (
+                broker.status.clone().unwrap_or_default(),
+                Facts::keeping(facts),
+            )
         }
     }
 }
 
 /// Status of a Broker that is being deleted. While tenants use it, it goes on as it was.
-pub fn teardown_status(broker: &Broker, outcome: &Result<Teardown, Error>) -> (BrokerStatus, Facts) {
+pub fn teardown_status(
+    broker: &Broker,
+    outcome: &Result<Teardown, Error>,
+) -> (BrokerStatus, Facts) {
     let (reason, message) = match outcome {
         Ok(Teardown::Pending { stage, message, .. }) => (*stage, message.clone()),
         Ok(Teardown::Done) => ("Done", String::new()),
@@ -54,7 +62,10 @@ pub fn teardown_status(broker: &Broker, outcome: &Result<Teardown, Error>) -> (B
     if reason != IN_USE {
         facts.push(Fact::not(READY, TEARING_DOWN, &message));
     }
-    (broker.status.clone().unwrap_or_default(), Facts::keeping(facts))
+    (
+        broker.status.clone().unwrap_or_default(),
+        Facts::keeping(facts),
+    )
 }
 
 fn node_facts(observed: &Observed) -> Vec<Fact> {
@@ -65,7 +76,10 @@ fn node_facts(observed: &Observed) -> Vec<Fact> {
         )),
         Some(Err(error)) => reconciling(broker_reason(error), &error.to_string()),
         None if problems.is_empty() => reconciling("NodeStarting", "the node is being created"),
-        None => reconciling(serious(&observed.nodes).unwrap_or("NodeStarting"), &problems),
+        None => reconciling(
+            serious(&observed.nodes).unwrap_or("NodeStarting"),
+            &problems,
+        ),
     }
 }
 
@@ -73,11 +87,17 @@ fn default_fact(broker: &Broker, observed: &Observed) -> Option<Fact> {
     let others = observed.other_defaults.join(", ");
     match (broker.spec.default, others.is_empty()) {
         (false, _) => None,
-        (true, true) => Some(Fact::is(DEFAULT, "Default", "tenants that name no Broker get this one")),
+        (true, true) => Some(Fact::is(
+            DEFAULT,
+            "Default",
+            "tenants that name no Broker get this one",
+        )),
         (true, false) => Some(Fact::not(
             DEFAULT,
             "SeveralDefaults",
-            &format!("{others} is marked default, too: set spec.default to false in all but one, or tenants must name their Broker"),
+            &format!(
+                "{others} is marked default, too: set spec.default to false in all but one, or tenants must name their Broker"
+            ),
         )),
     }
 }

@@ -17,13 +17,17 @@ pub enum Invalid {
     #[error(transparent)]
     Quantity(#[from] Quantity),
     /// A node would not start.
-    #[error("spec.resources.limits.memory ({limit}) is too little for a node: give it 256Mi or more")]
+    #[error(
+        "spec.resources.limits.memory ({limit}) is too little for a node: give it 256Mi or more"
+    )]
     TooLittleMemory {
         /// The limit.
         limit: String,
     },
     /// One pipeline's queue could fill the volume.
-    #[error("spec.maxQueueSize ({queue}) is more than half of spec.storage.size ({storage}): one pipeline's queue could fill the volume")]
+    #[error(
+        "spec.maxQueueSize ({queue}) is more than half of spec.storage.size ({storage}): one pipeline's queue could fill the volume"
+    )]
     QueueAboveStorage {
         /// Of a queue.
         queue: String,
@@ -97,13 +101,15 @@ pub fn validate(broker: &Broker) -> Result<ValidatedBroker, Invalid> {
 fn node_needs(broker: &Broker) -> Result<NodeNeeds, Invalid> {
     let resources = &broker.spec.resources;
     let (requests, limits) = (&resources.requests, &resources.limits);
-    let memory = |quantity: &Option<_>, field| quantity.as_ref().map(|q| bytes(q, field)).transpose();
+    let memory =
+        |quantity: &Option<_>, field| quantity.as_ref().map(|q| bytes(q, field)).transpose();
     let asked = memory(&requests.memory, "resources.requests.memory")?;
     let memory_limit = memory(&limits.memory, "resources.limits.memory")?
         .unwrap_or_else(|| asked.unwrap_or_default().max(1024 * MIB));
     let cpu_limit = cpu(limits, "resources.limits.cpu")?;
     let needs = NodeNeeds {
-        cpu: cpu(requests, "resources.requests.cpu")?.unwrap_or_else(|| cpu_limit.unwrap_or(100).min(100)),
+        cpu: cpu(requests, "resources.requests.cpu")?
+            .unwrap_or_else(|| cpu_limit.unwrap_or(100).min(100)),
         cpu_limit,
         memory: asked.unwrap_or(memory_limit / 2),
         memory_limit,

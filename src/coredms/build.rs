@@ -59,7 +59,11 @@ pub struct Platform {
 }
 
 /// Builds every object. `password` serves only when the superuser's Secret has none.
-pub fn build(coredms: &ValidatedCoreDms, platform: &Platform, password: String) -> Resources<Prepared> {
+pub fn build(
+    coredms: &ValidatedCoreDms,
+    platform: &Platform,
+    password: String,
+) -> Resources<Prepared> {
     let config = config_map(coredms, platform);
     let digest = digest(&config);
     Resources {
@@ -128,8 +132,12 @@ fn digest(config: &ConfigMap) -> String {
 }
 
 fn superuser(coredms: &ValidatedCoreDms, platform: &Platform, password: String) -> Secret {
-    let entries = [(names::USERNAME, names::SUPERUSER.to_owned()), (names::PASSWORD, password)];
-    let data = entries.map(|(key, text)| (key.to_owned(), k8s_openapi::ByteString(text.into_bytes())));
+    let entries = [
+        (names::USERNAME, names::SUPERUSER.to_owned()),
+        (names::PASSWORD, password),
+    ];
+    let data =
+        entries.map(|(key, text)| (key.to_owned(), k8s_openapi::ByteString(text.into_bytes())));
     Secret {
         metadata: meta(
             &coredms.namespace,

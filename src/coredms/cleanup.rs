@@ -12,7 +12,7 @@ use simbdp_api::tenant::DeletionPolicy;
 use super::build::member_labels;
 use super::error::Error;
 use super::names;
-use crate::apply::Applier;
+use crate::apply::{Applier, ApplyError};
 use crate::controller_runtime::Teardown;
 use crate::objects::{namespace_of, selector_text};
 
@@ -27,20 +27,31 @@ pub async fn cleanup(applier: &Applier, coredms: &CoreDms) -> Result<Teardown, E
     let gone = applier.delete::<StatefulSet>(namespace, &name).await?;
     let pods: Vec<Pod> = applier.list(namespace, &labels).await?;
     if !gone || !pods.is_empty() {
-        return Ok(pending("StoppingMembers", format!("{} members are still stopping", pods.len())));
+        return Ok(pending(
+            "StoppingMembers",
+            format!("{} members are still stopping", pods.len()),
+        ));
     }
     if coredms.spec.deletion_policy == DeletionPolicy::Retain {
         return Ok(Teardown::Done);
     }
-    applier.prune::<PersistentVolumeClaim>(namespace, &labels, &[]).await?;
+    applier
+        .prune::<PersistentVolumeClaim>(namespace, &labels, &[])
+        .await?;
     let volumes: Vec<PersistentVolumeClaim> = applier.list(namespace, &labels).await?;
     if !volumes.is_empty() {
-        return Ok(pending("DeletingVolumes", format!("{} volumes are still being deleted", volumes.len())));
+        return Ok(pending(
+            "DeletingVolumes",
+            format!("{} volumes are still being deleted", volumes.len()),
+        ));
     }
-    applier
-        .delete::<Secret>(namespace, &names::superuser_secret(&name))
-        .await?;
-    Ok(Teardown::Done)
+    let secret = names::superuser_secret(&name);
+    match applier.delete::<Secret>(namespace, &secret).await {
+        // In a namespace that is being deleted the operator's right to Secrets may have gone first; the
+        // Secret goes with the namespace, and nothing must wait for it.
+        Err(ApplyError::Delete { source, .. }) if source.code() == Some(403) => Ok(Teardown::Done),
+        other => other.map(|_| Teardown::Done).map_err(Error::from),
+    }
 }
 
 fn pending(stage: &'static str, message: String) -> Teardown {

@@ -19,7 +19,9 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] AdminError),
     /// The superuser's Secret has no password.
-    #[error("Secret {0} has no password: delete it if the database has no data yet, else put the old password back")]
+    #[error(
+        "Secret {0} has no password: delete it if the database has no data yet, else put the old password back"
+    )]
     NoPassword(String),
 }
 

@@ -46,7 +46,12 @@ pub fn endpoint(coredms: &str, namespace: &str) -> String {
 }
 
 /// Login of the operator.
-pub fn connection(coredms: &str, namespace: &str, username: String, password: String) -> Connection {
+pub fn connection(
+    coredms: &str,
+    namespace: &str,
+    username: String,
+    password: String,
+) -> Connection {
     Connection {
         endpoints: vec![endpoint(coredms, namespace)],
         username,

@@ -95,7 +95,8 @@ async fn database(
 ) -> Result<Database, Error> {
     if observed.ready() < usize::from(observed.wanted) {
         let status = coredms.object.status.as_ref();
-        let before = status.is_some_and(|status| holds(&status.conditions.conditions, DATABASE_READY));
+        let before =
+            status.is_some_and(|status| holds(&status.conditions.conditions, DATABASE_READY));
         return Ok(match before && observed.ready() >= observed.quorum() {
             true => Database::Degraded,
             false => Database::NotAsked,

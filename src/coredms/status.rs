@@ -1,9 +1,9 @@
 //! Status [pure]: what was observed, or what failed → conditions that say what to do next.
 
+use kube::ResourceExt;
 use simbdp_api::common::LocalRef;
 use simbdp_api::names::tenant_objects;
 use simbdp_api::{CoreDms, CoreDmsStatus, labels};
-use kube::ResourceExt;
 
 use super::error::{Error, database_reason};
 use super::names;
@@ -76,7 +76,10 @@ fn facts(coredms: &CoreDms, observed: &Observed) -> Facts {
         Database::Degraded => degraded(observed, &members),
         Database::SetUp { up } => reconciling(
             "MembersDown",
-            &format!("the database sees {up} of {} members up: see `nodetool status` in one of them if this stays", observed.wanted),
+            &format!(
+                "the database sees {up} of {} members up: see `nodetool status` in one of them if this stays",
+                observed.wanted
+            ),
         ),
         Database::Failed(error) => reconciling(database_reason(error), &error.to_string()),
         Database::NotAsked => reconciling(waiting_reason(coredms, observed), &members),
@@ -120,9 +123,16 @@ fn waiting_reason<'a>(coredms: &CoreDms, observed: &'a Observed) -> &'a str {
 }
 
 fn members_message(observed: &Observed) -> String {
-    let counted = format!("{} of {} members are ready", observed.ready(), observed.wanted);
+    let counted = format!(
+        "{} of {} members are ready",
+        observed.ready(),
+        observed.wanted
+    );
     let problems = explain(&observed.members);
-    match (problems.is_empty(), observed.ready() < usize::from(observed.wanted)) {
+    match (
+        problems.is_empty(),
+        observed.ready() < usize::from(observed.wanted),
+    ) {
         (false, _) => format!("{counted}; {problems}"),
         (true, true) => format!("{counted}; the next one is being created"),
         (true, false) => counted,
@@ -131,14 +141,24 @@ fn members_message(observed: &Observed) -> String {
 
 fn database_fact(observed: &Observed) -> Fact {
     match &observed.database {
-        Database::SetUp { up } => {
-            Fact::is(DATABASE_READY, "SetUp", &format!("logins and system_auth are in place; {up} members are up"))
+        Database::SetUp { up } => Fact::is(
+            DATABASE_READY,
+            "SetUp",
+            &format!("logins and system_auth are in place; {up} members are up"),
+        ),
+        Database::Degraded => Fact::is(
+            DATABASE_READY,
+            "Degraded",
+            "a majority of the members answers",
+        ),
+        Database::Failed(error) => {
+            Fact::not(DATABASE_READY, database_reason(error), &error.to_string())
         }
-        Database::Degraded => Fact::is(DATABASE_READY, "Degraded", "a majority of the members answers"),
-        Database::Failed(error) => Fact::not(DATABASE_READY, database_reason(error), &error.to_string()),
-        Database::NotAsked => {
-            Fact::not(DATABASE_READY, "MembersNotReady", "the database is set up when every member is ready")
-        }
+        Database::NotAsked => Fact::not(
+            DATABASE_READY,
+            "MembersNotReady",
+            "the database is set up when every member is ready",
+        ),
     }
 }
 

@@ -28,7 +28,9 @@ pub enum Invalid {
         problem: String,
     },
     /// More is asked for than may be used.
-    #[error("spec.resources.requests.{what} ({request}) is more than spec.resources.limits.{what} ({limit}): lower the request or raise the limit")]
+    #[error(
+        "spec.resources.requests.{what} ({request}) is more than spec.resources.limits.{what} ({limit}): lower the request or raise the limit"
+    )]
     RequestAboveLimit {
         /// cpu or memory.
         what: &'static str,
@@ -38,7 +40,9 @@ pub enum Invalid {
         limit: String,
     },
     /// A member would not start.
-    #[error("spec.resources.limits.memory ({limit}) is too little for a member: give it {least} or more")]
+    #[error(
+        "spec.resources.limits.memory ({limit}) is too little for a member: give it {least} or more"
+    )]
     TooLittleMemory {
         /// The limit.
         limit: String,
@@ -130,7 +134,11 @@ pub fn member_needs(spec: &CoreDmsSpec) -> Result<MemberNeeds, Invalid> {
     let asked = memory(requests, "resources.requests.memory")?;
     let memory_limit = memory(limits, "resources.limits.memory")?
         .unwrap_or_else(|| asked.unwrap_or(default_limit).max(default_limit));
-    let memory = asked.unwrap_or(if development { memory_limit / 4 * 3 } else { memory_limit });
+    let memory = asked.unwrap_or(if development {
+        memory_limit / 4 * 3
+    } else {
+        memory_limit
+    });
     let cpu_limit = cpu(limits, "resources.limits.cpu")?;
     let default_cpu = if development { 100 } else { 1000 };
     let cpu = cpu(requests, "resources.requests.cpu")?
@@ -179,7 +187,10 @@ fn heap(limit: u64) -> u64 {
 }
 
 fn memory(list: &ResourceList, field: &'static str) -> Result<Option<u64>, Invalid> {
-    list.memory.as_ref().map(|quantity| bytes(quantity, field)).transpose()
+    list.memory
+        .as_ref()
+        .map(|quantity| bytes(quantity, field))
+        .transpose()
 }
 
 /// Bytes of a quantity, or an error that names the field.

@@ -20,7 +20,10 @@ const CONSUMER_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
 pub fn files(broker: &ValidatedBroker, password: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         (MAIN.to_owned(), main(broker, password)),
-        (PLUGINS.to_owned(), "[rabbitmq_management,rabbitmq_prometheus].\n".to_owned()),
+        (
+            PLUGINS.to_owned(),
+            "[rabbitmq_management,rabbitmq_prometheus].\n".to_owned(),
+        ),
     ])
 }
 

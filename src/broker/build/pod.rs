@@ -72,7 +72,10 @@ fn server(broker: &ValidatedBroker, platform: &Platform) -> Container {
     let needs = &broker.needs;
     Container {
         name: "rabbitmq".to_owned(),
-        image: Some(format!("{}:{}-management", platform.repository, broker.version)),
+        image: Some(format!(
+            "{}:{}-management",
+            platform.repository, broker.version
+        )),
         image_pull_policy: Some(platform.own.pull_policy.clone()),
         command: Some(vec!["rabbitmq-server".to_owned()]),
         env: Some(environment(broker, platform)),
@@ -82,8 +85,14 @@ fn server(broker: &ValidatedBroker, platform: &Platform) -> Container {
             port("metrics", METRICS_PORT),
         ]),
         resources: Some(resources(
-            &[("cpu", Some(cpu(needs.cpu))), ("memory", Some(memory(needs.memory)))],
-            &[("cpu", needs.cpu_limit.map(cpu)), ("memory", Some(memory(needs.memory_limit)))],
+            &[
+                ("cpu", Some(cpu(needs.cpu))),
+                ("memory", Some(memory(needs.memory))),
+            ],
+            &[
+                ("cpu", needs.cpu_limit.map(cpu)),
+                ("memory", Some(memory(needs.memory_limit))),
+            ],
         )),
         // The AMQP port opens when queues are recovered: with many messages that takes its time.
         startup_probe: Some(tcp_probe(AMQP_PORT, 1, 1800)),
@@ -101,9 +110,15 @@ fn environment(broker: &ValidatedBroker, platform: &Platform) -> Vec<EnvVar> {
     vec![
         pod_name(),
         env("RABBITMQ_USE_LONGNAME", true),
-        env("RABBITMQ_NODENAME", format!("rabbit@$(SIMBDP_POD_NAME).{nodes}.{namespace}.svc")),
+        env(
+            "RABBITMQ_NODENAME",
+            format!("rabbit@$(SIMBDP_POD_NAME).{nodes}.{namespace}.svc"),
+        ),
         env("RABBITMQ_CONFIG_FILE", format!("{DIRECTORY}/{MAIN}")),
-        env("RABBITMQ_ENABLED_PLUGINS_FILE", format!("{DIRECTORY}/{PLUGINS}")),
+        env(
+            "RABBITMQ_ENABLED_PLUGINS_FILE",
+            format!("{DIRECTORY}/{PLUGINS}"),
+        ),
         env("RABBITMQ_LOGS", "-"),
         // There is no room for a dump, and nobody to fetch it.
         env("ERL_CRASH_DUMP_BYTES", 0),

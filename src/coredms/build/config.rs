@@ -29,7 +29,6 @@ const LOGGING: &str = r#"<configuration>
 
 /// For tests and demonstrations: what makes three members fit beside everything else on a small machine.
 const SMALL: &str = "\
-num_tokens: 4
 commitlog_sync: periodic
 commitlog_sync_period: 10000ms
 commitlog_segment_size: 8MiB
@@ -53,9 +52,13 @@ read_request_timeout: 10s
 request_timeout: 20s
 ";
 
+/// Tokens of a member in Development.
+const TOKENS: u16 = 4;
+
 /// A write is acknowledged when it is on the disk: members wait for each other's writes for a moment.
 const SAFE: &str = "\
 num_tokens: 16
+allocate_tokens_for_local_replication_factor: 3
 commitlog_sync: group
 commitlog_sync_group_window: 10ms
 ";
@@ -111,7 +114,6 @@ hints_directory: {DATA}/hints
 cdc_raw_directory: {DATA}/cdc_raw
 disk_failure_policy: die
 commit_failure_policy: die
-allocate_tokens_for_local_replication_factor: 3
 memtable_allocation_type: heap_buffers
 batch_size_warn_threshold: 50KiB
 batch_size_fail_threshold: 50KiB
@@ -119,7 +121,27 @@ unlogged_batch_across_partitions_warn_threshold: 10000
 ",
         seeds = seeds(coredms, ordinal),
     );
-    // Writing to a String cannot fail.
-    let _ = write!(yaml, "{}", if coredms.development() { SMALL } else { SAFE });
+    match coredms.development() {
+        true => {
+            yaml.push_str(SMALL);
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                yaml,
+                "num_tokens: {TOKENS}\ninitial_token: {}",
+                tokens(coredms.replicas, ordinal)
+            );
+        }
+        false => yaml.push_str(SAFE),
+    }
     yaml
+}
+
+/// Tokens that share the ring out evenly. Members that join at the same moment would choose the same ones.
+fn tokens(replicas: u16, ordinal: u16) -> String {
+    let all = i128::from(TOKENS) * i128::from(replicas);
+    let tokens = (0..TOKENS).map(|index| {
+        let place = i128::from(index) * i128::from(replicas) + i128::from(ordinal);
+        (place * (1_i128 << 64) / all + i128::from(i64::MIN)).to_string()
+    });
+    tokens.collect::<Vec<_>>().join(",")
 }

@@ -1,14 +1,16 @@
 //! A member's pod [pure]: Cassandra as process 1, without its image's entrypoint, at the restricted level.
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, EnvVar, PodSpec, Probe, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, EnvVar, PodSpec, Probe, Volume, VolumeMount,
+};
 
 use super::super::names::{self, CQL_PORT, STORAGE_PORT};
 use super::super::validate::ValidatedCoreDms;
 use super::config::{DATA, DIRECTORY, LOGBACK, RACKDC};
 use super::{Platform, member_labels};
 use crate::objects::{
-    apart, config_map_volume, cpu, empty_dir, env, memory, mount, mount_read_only, pod_name, prepare,
-    resources, restricted_container, restricted_pod, tcp_probe,
+    apart, config_map_volume, cpu, empty_dir, env, memory, mount, mount_read_only, pod_name,
+    prepare, resources, restricted_container, restricted_pod, tcp_probe,
 };
 
 /// Volume of a member's data; part of the claims' names, so it never changes.
@@ -62,7 +64,10 @@ fn init(coredms: &ValidatedCoreDms, platform: &Platform) -> Container {
         format!("--to={DIRECTORY}"),
         "--mode=0444".to_owned(),
     ];
-    let mut mounts = vec![mount_read_only("source", SOURCE), mount("config", DIRECTORY)];
+    let mut mounts = vec![
+        mount_read_only("source", SOURCE),
+        mount("config", DIRECTORY),
+    ];
     if coredms.development() {
         let first = names::member_host(&coredms.name, &coredms.namespace, 0);
         args.push(format!("--wait-for={first}:{CQL_PORT}"));
@@ -82,11 +87,21 @@ fn server(coredms: &ValidatedCoreDms, platform: &Platform) -> Container {
         env: Some(environment(coredms)),
         ports: Some(vec![port("cql", CQL_PORT), port("storage", STORAGE_PORT)]),
         resources: Some(resources(
-            &[("cpu", Some(cpu(needs.cpu))), ("memory", Some(memory(needs.memory)))],
-            &[("cpu", needs.cpu_limit.map(cpu)), ("memory", Some(memory(needs.memory_limit)))],
+            &[
+                ("cpu", Some(cpu(needs.cpu))),
+                ("memory", Some(memory(needs.memory))),
+            ],
+            &[
+                ("cpu", needs.cpu_limit.map(cpu)),
+                ("memory", Some(memory(needs.memory_limit))),
+            ],
         )),
         startup_probe: Some(startup(coredms)),
-        readiness_probe: Some(tcp_probe(CQL_PORT, if coredms.development() { 2 } else { 5 }, 3)),
+        readiness_probe: Some(tcp_probe(
+            CQL_PORT,
+            if coredms.development() { 2 } else { 5 },
+            3,
+        )),
         liveness_probe: Some(tcp_probe(CQL_PORT, 10, 12)),
         security_context: Some(restricted_container()),
         volume_mounts: Some(server_mounts()),
@@ -122,7 +137,10 @@ fn environment(coredms: &ValidatedCoreDms) -> Vec<EnvVar> {
         pod_name(),
         env("MAX_HEAP_SIZE", format!("{}M", coredms.needs.heap / MIB)),
         env("JVM_EXTRA_OPTS", options),
-        env("MALLOC_ARENA_MAX", if coredms.development() { 2 } else { 4 }),
+        env(
+            "MALLOC_ARENA_MAX",
+            if coredms.development() { 2 } else { 4 },
+        ),
         env("CASSANDRA_LOG_DIR", LOGS),
     ]
 }

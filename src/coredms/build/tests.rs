@@ -1,0 +1,128 @@
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::validate::validate;
+use super::*;
+
+fn coredms(profile: &str) -> ValidatedCoreDms {
+    let coredms: CoreDms = serde_json::from_value(json!({
+        "metadata": {
+            "name": "coredms", "namespace": "tenant-a", "uid": "u-1",
+            "labels": {"simbdp.dev/tenant": "a"},
+        },
+        "spec": {"storage": {"size": "1Gi"}, "profile": profile},
+    }))
+    .unwrap();
+    validate(&coredms).unwrap()
+}
+
+fn platform() -> Platform {
+    Platform {
+        own: OwnImage {
+            image: "r/simbdp:1".into(),
+            pull_policy: "IfNotPresent".into(),
+        },
+        repository: "r/cassandra".into(),
+        version: "0.1.0".into(),
+    }
+}
+
+fn prepared(profile: &str) -> Resources<Prepared> {
+    build(&coredms(profile), &platform(), "generated".into())
+}
+
+fn text(object: &impl Serialize) -> Value {
+    serde_json::to_value(object).unwrap()
+}
+
+fn whole(resources: &Resources<Prepared>) -> Vec<Value> {
+    let Resources {
+        account,
+        config,
+        superuser,
+        service,
+        budget,
+        members,
+        state: PhantomData,
+    } = resources;
+    vec![
+        text(account),
+        text(config),
+        text(superuser),
+        text(service),
+        text(budget),
+        text(members),
+    ]
+}
+
+#[test]
+fn development() {
+    insta::assert_yaml_snapshot!(whole(&prepared("Development")));
+}
+
+#[test]
+fn production() {
+    insta::assert_yaml_snapshot!(whole(&prepared("Production")));
+}
+
+#[test]
+fn what_retain_keeps_has_no_owner() {
+    let resources = prepared("Production");
+    assert!(resources.superuser.metadata.owner_references.is_none());
+    let claims = resources
+        .members
+        .spec
+        .unwrap()
+        .volume_claim_templates
+        .unwrap();
+    assert!(claims[0].metadata.owner_references.is_none());
+}
+
+#[test]
+fn the_first_member_alone_is_its_own_seed() {
+    let config = prepared("Production").config.data.unwrap();
+    for ordinal in 0..3 {
+        let own = format!("coredms-{ordinal}.coredms.tenant-a.svc");
+        let yaml: Value =
+            serde_yaml::from_str(&config[&format!("coredms-{ordinal}.yaml")]).unwrap();
+        let seeds = yaml["seed_provider"][0]["parameters"][0]["seeds"]
+            .as_str()
+            .unwrap();
+        assert_eq!(seeds.contains(&own), ordinal == 0, "{seeds}");
+    }
+}
+
+#[test]
+fn members_that_join_together_have_tokens_that_differ() {
+    let config = prepared("Development").config.data.unwrap();
+    let mut tokens = BTreeSet::new();
+    for ordinal in 0..3 {
+        let yaml: Value =
+            serde_yaml::from_str(&config[&format!("coredms-{ordinal}.yaml")]).unwrap();
+        let own = yaml["initial_token"].as_str().unwrap();
+        tokens.extend(own.split(',').map(|token| token.parse::<i64>().unwrap()));
+    }
+    assert_eq!(tokens.len(), 12);
+    let places: Vec<_> = tokens.into_iter().collect();
+    let gaps: BTreeSet<_> = places
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]) >> 8)
+        .collect();
+    assert_eq!(gaps.len(), 1, "evenly: {places:?}");
+}
+
+#[test]
+fn a_changed_configuration_rolls_the_members_and_a_changed_password_does_not() {
+    let digest = |resources: &Resources<Prepared>| {
+        let spec = resources.members.spec.clone().unwrap();
+        spec.template.metadata.unwrap().annotations.unwrap()[labels::CONFIG_DIGEST].clone()
+    };
+    let one = digest(&prepared("Production"));
+    assert_ne!(one, digest(&prepared("Development")));
+    assert_eq!(
+        one,
+        digest(&build(&coredms("Production"), &platform(), "other".into()))
+    );
+}
