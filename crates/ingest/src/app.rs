@@ -44,7 +44,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", args.admin_address))?;
     let routes = admin::routes(readiness.clone(), metrics.clone());
     let admin = tokio::spawn(admin::serve(listener, routes, shutdown.clone()));
-    let signals = tokio::spawn(shutdown.clone().on_signal(args.grace()));
+    let signals = tokio::spawn(
+        shutdown
+            .on_signal(args.grace())
+            .context("cannot listen for SIGTERM")?,
+    );
 
     tracing::info!(
         tenant = %args.tenant, pipeline = %args.pipeline, pod = args.pod_name,

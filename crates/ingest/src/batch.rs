@@ -75,9 +75,7 @@ impl BatchApp {
             }
             self.metrics.holding(0);
         }
-        if let Err(error) = consumer.stop().await {
-            tracing::warn!(%error, "the broker was lost before the end");
-        }
+        source::stop(&mut *consumer).await;
         self.totals.flush().await;
     }
 
@@ -121,7 +119,10 @@ impl BatchApp {
         let report = match verdict {
             Verdict::Try => self.files.ingest(work).await?,
             Verdict::Condemned => FileReport {
-                error: Some(suspects::condemnation()),
+                error: Some(format!(
+                    "{}; some of its rows may be in the table",
+                    suspects::condemnation()
+                )),
                 ..FileReport::default()
             },
         };

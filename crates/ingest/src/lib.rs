@@ -38,3 +38,6 @@ pub mod staging_client;
 pub mod stream;
 pub mod suspects;
 pub mod totals;
+
+#[cfg(test)]
+mod tests;

@@ -50,19 +50,22 @@ impl Shutdown {
         self.expired.cancelled().await;
     }
 
-    /// Stops at SIGTERM or SIGINT, and ends the grace after that.
-    pub async fn on_signal(self, grace: Duration) -> std::io::Result<()> {
+    /// Listens for SIGTERM and SIGINT from now on. The future stops the app at the first, and ends
+    /// the grace after that.
+    pub fn on_signal(&self, grace: Duration) -> std::io::Result<impl Future<Output = ()> + use<>> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            () = self.stopping() => return Ok(()),
-        };
-        tracing::info!(signal = name, grace_seconds = grace.as_secs(), "stopping");
-        self.stop();
-        tokio::time::sleep(grace).await;
-        self.expire();
-        Ok(())
+        let shutdown = self.clone();
+        Ok(async move {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+                () = shutdown.stopping() => return,
+            };
+            tracing::info!(signal = name, grace_seconds = grace.as_secs(), "stopping");
+            shutdown.stop();
+            tokio::time::sleep(grace).await;
+            shutdown.expire();
+        })
     }
 }

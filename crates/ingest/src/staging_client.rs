@@ -8,13 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use simbdp_api::wire::work::FileWork;
 
 /// Bytes as they come, or the reason why no more come.
 pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;
 
 const CONNECT: Duration = Duration::from_secs(5);
+const KEEPALIVE: Duration = Duration::from_secs(20);
 /// Longest pause between two reads. No limit on the whole: files are long.
 const READ: Duration = Duration::from_secs(60);
 
@@ -44,6 +45,8 @@ pub trait Staging: Send + Sync {
 /// The gateway's internal API.
 pub struct StagingClient {
     client: Client,
+    /// Without a limit on reads: the answer to an upload comes only after its end, which is the file's.
+    uploads: Client,
     token: String,
     host_suffix: String,
 }
@@ -52,25 +55,24 @@ impl StagingClient {
     /// A client with the internal token. It is sent only to hosts that end with `host_suffix`: what
     /// names a replica comes out of a queue that others than the gateway may write to.
     pub fn new(token: String, host_suffix: String) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .read_timeout(READ)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let builder = || {
+            Client::builder()
+                .connect_timeout(CONNECT)
+                .tcp_keepalive(KEEPALIVE)
+                .tcp_user_timeout(READ)
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+        };
         Ok(Self {
-            client,
+            client: builder().read_timeout(READ).build()?,
+            uploads: builder().build()?,
             token,
             host_suffix,
         })
     }
 
-    fn request(
-        &self,
-        method: Method,
-        work: &FileWork,
-        part: &str,
-    ) -> Result<RequestBuilder, StagingError> {
+    /// The address of a part of a file, if it is one of this tenant's gateway.
+    fn url(&self, work: &FileWork, part: &str) -> Result<Url, StagingError> {
         let url = Url::parse(&work.replica)
             .and_then(|base| base.join(&format!("/internal/files/{}/{part}", work.id)))
             .map_err(|error| {
@@ -85,14 +87,22 @@ impl StagingClient {
                 work.replica, self.host_suffix
             )));
         }
-        Ok(self.client.request(method, url).bearer_auth(&self.token))
+        Ok(url)
+    }
+
+    async fn send(&self, request: RequestBuilder, replica: &str) -> Result<Response, StagingError> {
+        let sent = request.bearer_auth(&self.token).send().await;
+        sent.map_err(|error| {
+            StagingError::Transient(format!("{replica}: {}", causes(&error.without_url())))
+        })
     }
 }
 
 #[async_trait]
 impl Staging for StagingClient {
     async fn content(&self, work: &FileWork) -> Result<ByteStream, StagingError> {
-        let response = send(self.request(Method::GET, work, "content")?, &work.replica).await?;
+        let request = self.client.get(self.url(work, "content")?);
+        let response = self.send(request, &work.replica).await?;
         if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
             return Err(StagingError::Permanent(format!(
                 "the staged content is gone from {}: upload the file again",
@@ -109,31 +119,23 @@ impl Staging for StagingClient {
 
     async fn put_rejects(&self, work: &FileWork, rows: ByteStream) -> Result<(), StagingError> {
         let request = self
-            .request(Method::PUT, work, "rejects")?
+            .uploads
+            .put(self.url(work, "rejects")?)
             .header(reqwest::header::CONTENT_TYPE, "application/x-ndjson")
             .body(reqwest::Body::wrap_stream(rows));
-        expect_success(send(request, &work.replica).await?, &work.replica).await?;
+        expect_success(self.send(request, &work.replica).await?, &work.replica).await?;
         Ok(())
     }
 
     async fn discard(&self, work: &FileWork) -> Result<(), StagingError> {
-        let response = send(
-            self.request(Method::DELETE, work, "content")?,
-            &work.replica,
-        )
-        .await?;
+        let request = self.client.delete(self.url(work, "content")?);
+        let response = self.send(request, &work.replica).await?;
         if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
             return Ok(());
         }
         expect_success(response, &work.replica).await?;
         Ok(())
     }
-}
-
-async fn send(request: RequestBuilder, replica: &str) -> Result<Response, StagingError> {
-    request.send().await.map_err(|error| {
-        StagingError::Transient(format!("{replica}: {}", causes(&error.without_url())))
-    })
 }
 
 /// Anything but success is worth another try: tokens rotate, replicas restart and fill up.

@@ -66,9 +66,7 @@ impl StreamApp {
                 break;
             }
         }
-        if let Err(error) = self.consumer.stop().await {
-            tracing::warn!(%error, "the broker was lost before the end");
-        }
+        source::stop(&mut *self.consumer).await;
         self.totals.flush().await;
     }
 
@@ -105,7 +103,7 @@ impl StreamApp {
                 () = gathering.due(), if room => {
                     on_the_way.push(Arc::clone(&self.courier).deliver(gathering.take()));
                 }
-                () = shutdown.stopping(), if !stopping => {}
+                () = shutdown.stopping(), if !stopping => source::stop(&mut *self.consumer).await,
                 _ = tick.tick() => self.totals.flush().await,
                 next = source::next(&mut *self.consumer), if !closing && !gathering.is_full() => {
                     let Some(delivery) = next else { continue };

@@ -10,6 +10,8 @@ use simbdp_broker::queue::{ConsumeError, Consumer, Tag};
 
 /// The consumer reconnects with a back-off of its own; this only keeps a failing one from spinning.
 const AFTER_LOSS: Duration = Duration::from_millis(100);
+/// How long a broker may take to answer an app that stops.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The next delivery; [`None`] when the connection was lost, and what was held comes again. Cancel-safe
 /// while there is a connection.
@@ -49,5 +51,18 @@ pub async fn hand_back(consumer: &mut dyn Consumer, tags: &[Tag]) {
 pub async fn set_prefetch(consumer: &mut dyn Consumer, prefetch: u16) {
     if let Err(error) = consumer.set_prefetch(prefetch).await {
         tracing::warn!(%error, prefetch, "the broker is lost while changing the prefetch");
+    }
+}
+
+/// Takes nothing more; what the broker has sent already goes to other consumers at once. What is held can still be
+/// acknowledged.
+pub async fn stop(consumer: &mut dyn Consumer) {
+    match tokio::time::timeout(PATIENCE, consumer.stop()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the broker was lost before the end"),
+        Err(_) => tracing::warn!(
+            error = "no answer in time",
+            "the broker was lost before the end"
+        ),
     }
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::shutdown::Shutdown;
 use simbdp_api::wire::work::headers;
 use simbdp_broker::queue::{HeaderValue, PublishError};
 use simbdp_coredms::ledger::Totals;
 use simbdp_coredms::store::StoreError;
-use simbdp_ingest::shutdown::Shutdown;
 use tokio::sync::Notify;
 
-use crate::fakes::{Event, FakeTable, Gate, has_key};
-use crate::rig::{ROWS_OF_A_BATCH, VERSION, WRITES, World, header, message, thing};
+use super::fakes::{Event, FakeTable, Gate, has_key};
+use super::rig::{ROWS_OF_A_BATCH, VERSION, WRITES, World, header, message, thing};
 
 #[tokio::test(start_paused = true)]
 async fn messages_are_written_in_parcels_then_acknowledged() {

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::shutdown::Shutdown;
+use crate::staging_client::StagingError;
 use simbdp_api::pipeline::Compression;
 use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::headers;
@@ -9,11 +11,9 @@ use simbdp_broker::Message;
 use simbdp_broker::queue::{HeaderValue, PublishError};
 use simbdp_coredms::ledger::Totals;
 use simbdp_coredms::store::StoreError;
-use simbdp_ingest::shutdown::Shutdown;
-use simbdp_ingest::staging_client::StagingError;
 
-use crate::fakes::{Event, FakeTable, Gate, Mishap, has_key};
-use crate::rig::{VERSION, WRITES, World, csv, gzip, header, work, zstd};
+use super::fakes::{Event, FakeTable, Gate, Mishap, has_key};
+use super::rig::{VERSION, WRITES, World, csv, gzip, header, work, zstd};
 
 #[tokio::test(start_paused = true)]
 async fn a_file_is_written_then_entered_then_acknowledged_then_dropped() {

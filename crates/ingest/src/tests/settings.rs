@@ -1,11 +1,11 @@
 //! Arguments and mounted files.
 
+use crate::args::{Cli, Command, RunArgs};
+use crate::settings::Settings;
 use clap::{CommandFactory, Parser};
-use simbdp_ingest::args::{Cli, Command, RunArgs};
-use simbdp_ingest::settings::Settings;
 use tempfile::TempDir;
 
-use crate::rig::{table, write_file};
+use super::rig::{table, write_file};
 
 fn args(root: &TempDir, more: &[&str]) -> RunArgs {
     let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();

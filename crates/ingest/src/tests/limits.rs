@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::shutdown::Shutdown;
 use simbdp_api::pipeline::Compression;
-use simbdp_ingest::shutdown::Shutdown;
 
-use crate::fakes::FakeTable;
-use crate::rig::{PREFETCH, ROWS_OF_A_BATCH, WRITES, World, csv, work};
+use super::fakes::FakeTable;
+use super::rig::{PREFETCH, ROWS_OF_A_BATCH, WRITES, World, csv, work};
 
 #[tokio::test(start_paused = true)]
 async fn a_table_that_does_not_answer_stops_the_transfer() {

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::shutdown::Shutdown;
+use crate::suspects::{MAX_ATTEMPTS, SUSPECT_RETURNS};
 use simbdp_api::pipeline::Compression;
 use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::headers;
 use simbdp_broker::queue::HeaderValue;
 use simbdp_coredms::store::StoreError;
-use simbdp_ingest::shutdown::Shutdown;
-use simbdp_ingest::suspects::{MAX_ATTEMPTS, SUSPECT_RETURNS};
 use tokio::sync::Notify;
 
-use crate::fakes::{Event, FakeTable, has_key};
-use crate::rig::{PREFETCH, World, csv, header, thing, work};
+use super::fakes::{Event, FakeTable, has_key};
+use super::rig::{PREFETCH, World, csv, header, thing, work};
 
 /// A world whose app dies whenever it writes the row 13; `died` tells when.
 fn poisoned(content: Vec<u8>) -> (World, Arc<Notify>) {

@@ -2,6 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::admin::{self, Readiness};
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+use crate::staging_client::{Staging, StagingClient, StagingError};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -9,14 +13,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, put};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use simbdp_api::pipeline::Compression;
-use simbdp_ingest::admin::{self, Readiness};
-use simbdp_ingest::metrics::Metrics;
-use simbdp_ingest::shutdown::Shutdown;
-use simbdp_ingest::staging_client::{Staging, StagingClient, StagingError};
 use tokio::net::TcpListener;
 
-use crate::fakes::Queue;
-use crate::rig::work;
+use super::fakes::Queue;
+use super::rig::work;
 
 #[derive(Clone, Default)]
 struct Gateway {

@@ -1,0 +1,117 @@
+//! Files from the queue into the table, through the program.
+
+use std::fmt::Write;
+
+use serde_json::json;
+use simbdp_api::pipeline::Compression;
+use simbdp_api::wire::rest::FileState;
+use simbdp_coredms::Ledger;
+
+use crate::support::{Pipeline, until};
+
+fn mode() -> serde_json::Value {
+    json!({"type": "batch", "formats": ["csv"], "compression": ["none"], "maxFileSize": 1 << 30})
+}
+
+fn csv(rows: i32) -> String {
+    let mut text = String::from("all,id,name\n");
+    for id in 0..rows {
+        writeln!(text, "x,{id},n{id}").unwrap();
+    }
+    text
+}
+
+async fn assert_whole(pipeline: &Pipeline, rows: i32) {
+    let found = pipeline.rows().await;
+    assert_eq!(found.len(), rows as usize);
+    for (id, name) in found {
+        assert_eq!(name, format!("n{id}"));
+    }
+}
+
+#[tokio::test]
+async fn a_file_goes_from_the_queue_into_the_table() {
+    let pipeline = Pipeline::new("files", mode()).await;
+    let mut app = pipeline.start().await;
+    let mut content = csv(20_000);
+    content.push_str("x,not a number,n\n");
+    let work = pipeline.upload(content, Compression::None).await;
+    let file = pipeline.file(work.id).await;
+    assert_eq!((file.state, file.error.as_deref()), (FileState::Done, None));
+    assert_eq!((file.accepted, file.rejected), (Some(20_000), Some(1)));
+    assert_eq!(file.rejects, Some(format!("/v1/files/{}/rejects", work.id)));
+    assert_whole(&pipeline, 20_000).await;
+    let rejects = pipeline.gateway.state.rejects.lock().unwrap()[&work.id].clone();
+    assert!(
+        rejects.contains(r#""line":20002"#) && rejects.contains(r#""column":"id""#),
+        "{rejects}"
+    );
+    until("the staged content is dropped", async || {
+        pipeline.gateway.state.content.lock().unwrap().is_empty()
+    })
+    .await;
+    assert!(
+        app.metrics().await.contains(
+            "simbdp_ingest_files_total{tenant=\"files\",pipeline=\"p\",result=\"done\"} 1"
+        )
+    );
+    assert!(app.stop().await.success());
+    let log = app.log();
+    assert_eq!(log.matches("\"file ended\"").count(), 1, "{log}");
+    assert!(!log.contains("of p_files"), "a password is in the log");
+    assert_eq!(pipeline.ledger.totals("p").await.unwrap().rows, 20_000);
+}
+
+#[tokio::test]
+async fn memory_does_not_depend_on_the_size_of_the_file() {
+    let pipeline = Pipeline::new("memory", mode()).await;
+    let mut app = pipeline.start().await;
+    // One row in a hundred is good, so that the sink is not what the time is spent in.
+    let mut content = String::from("all,id,name\n");
+    for id in 0..1_000_000 {
+        let number = if id % 100 == 0 { "" } else { "no" };
+        writeln!(content, "x,{number}{id},a name of thirty characters or so").unwrap();
+    }
+    let work = pipeline.upload(content, Compression::None).await;
+    let file = pipeline.file(work.id).await;
+    assert_eq!(
+        (file.accepted, file.rejected),
+        (Some(10_000), Some(990_000))
+    );
+    let peak = app.peak_memory();
+    println!("peak resident memory: {} KiB", peak / 1024);
+    assert!(peak < 64 << 20, "{peak} bytes");
+    assert!(app.stop().await.success());
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn killed_between_write_and_acknowledgement_and_in_mid_file_nothing_is_lost_or_doubled() {
+    let pipeline = Pipeline::new("killed", mode()).await;
+    for (point, action) in [
+        ("mid-file", "5*off->abort"),
+        ("after-write", "abort"),
+        ("after-ledger", "abort"),
+    ] {
+        let mut app = pipeline.start().await;
+        app.fail_at(point, action).await;
+        let mut content = csv(10_000);
+        writeln!(content, "x,{point},n").unwrap();
+        let work = pipeline.upload(content, Compression::None).await;
+        app.died().await;
+
+        let mut app = pipeline.start().await;
+        let file = pipeline.file(work.id).await;
+        assert_eq!(
+            (file.state, file.accepted, file.rejected),
+            (FileState::Done, Some(10_000), Some(1)),
+            "{point}"
+        );
+        until("the message is acknowledged", async || {
+            pipeline.depths().await == (0, 0)
+        })
+        .await;
+        assert_whole(&pipeline, 10_000).await;
+        assert!(app.stop().await.success());
+    }
+}

@@ -1,0 +1,7 @@
+//! The program itself against a real Cassandra and a real RabbitMQ. The gateway's internal API is a stand-in.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod files;
+mod messages;
+mod support;

@@ -1,0 +1,537 @@
+//! One Cassandra and one RabbitMQ for all tests; for each test a tenant of its own, and processes of the program.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path as UrlPath, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, put};
+use sha2::{Digest, Sha256};
+use simbdp_api::names::{PipelineName, TenantName};
+use simbdp_api::pipeline::{Compression, Format, TableSpec};
+use simbdp_api::wire::rest::{FileRecord, FileState};
+use simbdp_api::wire::work::{FileWork, headers};
+use simbdp_broker::admin::{AdminConnector as _, BrokerAdmin, PipelineQueues};
+use simbdp_broker::queue::HeaderValue;
+use simbdp_broker::rabbitmq::{PublisherOptions, RabbitConnector, RabbitPublisher};
+use simbdp_broker::{ConnectionSource, Message, Publisher};
+use simbdp_coredms::admin::{AdminError, ClusterSetup, RoleLogin, StoreAdmin, Tenancy};
+use simbdp_coredms::cassandra::{
+    CassandraConnector, CassandraLedger, CassandraStore, StoreOptions,
+};
+use simbdp_coredms::store::{RowQuery, Table};
+use simbdp_coredms::{AdminConnector as _, Connection, Ledger, Store};
+use simbdp_record::Value;
+use simbdp_testkit::cassandra::{Cassandra, DATACENTER};
+use simbdp_testkit::rabbitmq::RabbitMq;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+pub const TOKEN: &str = "internal";
+pub const VERSION: i64 = 1_700_000_000_000_000;
+const LIMIT: Duration = Duration::from_secs(120);
+
+struct Servers {
+    cassandra: Cassandra,
+    rabbitmq: RabbitMq,
+    admin: Arc<dyn StoreAdmin>,
+}
+
+static SERVERS: OnceCell<Servers> = OnceCell::const_new();
+
+async fn servers() -> &'static Servers {
+    SERVERS
+        .get_or_init(|| async {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let (cassandra, rabbitmq) = tokio::join!(Cassandra::start(1), RabbitMq::start());
+            let cassandra = cassandra.unwrap();
+            let setup = ClusterSetup {
+                superuser: "operator".into(),
+                password: "operator".into(),
+                datacenter: DATACENTER.into(),
+                replication_factor: 1,
+            };
+            let connector = CassandraConnector::new();
+            let admin = loop {
+                match connector.bootstrap(&cassandra.endpoints(), &setup).await {
+                    Ok(admin) => break admin,
+                    Err(AdminError::Unavailable(_)) => sleep(Duration::from_millis(100)).await,
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            Servers {
+                cassandra,
+                rabbitmq: rabbitmq.unwrap(),
+                admin,
+            }
+        })
+        .await
+}
+
+/// Asks until it is so.
+pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A tenant with one pipeline.
+pub struct Pipeline {
+    pub mounted: TempDir,
+    pub ledger: CassandraLedger,
+    pub publisher: RabbitPublisher,
+    pub gateway: Gateway,
+    table: Arc<dyn Table>,
+    broker_admin: Arc<dyn BrokerAdmin>,
+    tenant: TenantName,
+    pipeline: PipelineName,
+}
+
+pub fn table() -> TableSpec {
+    serde_json::from_value(serde_json::json!({
+        "name": "things",
+        "columns": [
+            {"name": "all", "type": "text"},
+            {"name": "id", "type": "int"},
+            {"name": "name", "type": "text"},
+        ],
+        "primaryKey": {"partition": ["all"], "clustering": [{"column": "id"}]},
+    }))
+    .unwrap()
+}
+
+impl Pipeline {
+    pub async fn new(tenant: &str, mode: serde_json::Value) -> Self {
+        let servers = servers().await;
+        let tenant = TenantName::new(tenant).unwrap();
+        let pipeline = PipelineName::new("p").unwrap();
+        let login = coredms_tenancy(servers, &tenant).await;
+        let broker = broker_tenancy(servers, &tenant, &pipeline).await;
+        let mounted = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({
+            "tenant": tenant, "pipeline": pipeline, "generation": 1, "mode": mode,
+            "keyspace": tenant.keyspace(), "table": table(),
+        });
+        let (host, port) = login.endpoints[0].split_once(':').unwrap();
+        for (path, text) in [
+            ("pipelines/p.json", config.to_string()),
+            ("internal/token", TOKEN.to_owned()),
+            ("bindings/coredms/host", host.to_owned()),
+            ("bindings/coredms/port", port.to_owned()),
+            ("bindings/coredms/username", login.username.clone()),
+            ("bindings/coredms/password", login.password.clone()),
+            ("bindings/coredms/datacenter", DATACENTER.to_owned()),
+            ("bindings/broker/host", broker.connection.host.clone()),
+            ("bindings/broker/port", broker.connection.port.to_string()),
+            ("bindings/broker/vhost", broker.connection.vhost.clone()),
+            (
+                "bindings/broker/username",
+                broker.connection.username.clone(),
+            ),
+            (
+                "bindings/broker/password",
+                broker.connection.password.clone(),
+            ),
+        ] {
+            write(&mounted.path().join(path), &text);
+        }
+        let store = CassandraStore::connect(login, StoreOptions::default());
+        Self {
+            mounted,
+            ledger: store.ledger(&tenant.platform_keyspace()),
+            publisher: RabbitPublisher::new(
+                ConnectionSource::fixed(broker.connection),
+                PublisherOptions::default(),
+            ),
+            gateway: Gateway::start().await,
+            table: store.table(&tenant.keyspace(), &table()).await.unwrap(),
+            broker_admin: broker.admin,
+            tenant,
+            pipeline,
+        }
+    }
+
+    /// Starts the program, in a process of its own.
+    pub async fn start(&self) -> App {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let path = |name: &str| self.mounted.path().join(name);
+        let log = path(&format!("{}.log", Uuid::new_v4()));
+        let child = Command::new(env!("CARGO_BIN_EXE_simbdp-ingest"))
+            .arg("run")
+            .env("SIMBDP_TENANT", self.tenant.as_str())
+            .env("SIMBDP_PIPELINE", self.pipeline.as_str())
+            .env("SIMBDP_NAMESPACE", self.tenant.namespace())
+            .env("SIMBDP_PIPELINES", path("pipelines"))
+            .env("SIMBDP_BINDINGS", path("bindings"))
+            .env("SIMBDP_INTERNAL", path("internal"))
+            .env("SIMBDP_ADMIN_ADDRESS", format!("127.0.0.1:{port}"))
+            .env("SIMBDP_GATEWAY_HOSTS", "127.0.0.1")
+            .stdin(Stdio::null())
+            .stdout(File::create(&log).unwrap())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let app = App {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+            log,
+        };
+        until("the program is ready", async || {
+            app.get("/readyz").await == Some(200)
+        })
+        .await;
+        app
+    }
+
+    /// Stages a file and queues it, as the gateway does.
+    pub async fn upload(&self, staged: String, compression: Compression) -> FileWork {
+        let work = FileWork {
+            id: Uuid::now_v7(),
+            pipeline: self.pipeline.to_string(),
+            name: "things.csv".into(),
+            format: Format::Csv,
+            compression,
+            size: staged.len() as u64,
+            lines: 1,
+            sha256: hex::encode(Sha256::digest(&staged)),
+            version: VERSION,
+            user: "u".into(),
+            replica: self.gateway.url.clone(),
+            force: false,
+            accepted_at: VERSION / 1_000,
+        };
+        self.gateway
+            .state
+            .content
+            .lock()
+            .unwrap()
+            .insert(work.id, staged.into());
+        self.publish(vec![Message {
+            id: work.id.to_string(),
+            body: serde_json::to_vec(&work).unwrap().into(),
+            headers: Vec::new(),
+        }])
+        .await;
+        work
+    }
+
+    pub async fn publish(&self, messages: Vec<Message>) {
+        for result in self
+            .publisher
+            .publish(&self.pipeline.queue(), messages)
+            .await
+        {
+            result.unwrap();
+        }
+    }
+
+    pub async fn file(&self, id: Uuid) -> FileRecord {
+        until("the file has ended", async || {
+            let file = self.ledger.file(id).await.unwrap();
+            file.is_some_and(|file| matches!(file.state, FileState::Done | FileState::Failed))
+        })
+        .await;
+        self.ledger.file(id).await.unwrap().unwrap()
+    }
+
+    /// Messages that wait or are being worked on, and dead letters.
+    pub async fn depths(&self) -> (u64, u64) {
+        let totals = self
+            .broker_admin
+            .queue_totals(&self.tenant.vhost())
+            .await
+            .unwrap();
+        let depth = |name: String| {
+            let queue = totals.iter().find(|queue| queue.name == name);
+            queue.map_or(0, |queue| queue.ready + queue.unacknowledged)
+        };
+        (
+            depth(self.pipeline.queue()),
+            depth(self.pipeline.dead_letter_queue()),
+        )
+    }
+
+    /// Names by id, as the database has them.
+    pub async fn rows(&self) -> BTreeMap<i32, String> {
+        let mut query = RowQuery {
+            partition: vec![("all".into(), Value::Text("x".into()))],
+            limit: 5_000,
+            ..RowQuery::default()
+        };
+        let mut found = BTreeMap::new();
+        loop {
+            let page = self.table.read(&query).await.unwrap();
+            for row in page.rows {
+                match (&row[1], &row[2]) {
+                    (Some(Value::Int(id)), Some(Value::Text(name))) => {
+                        found.insert(*id, name.clone())
+                    }
+                    other => panic!("{other:?}"),
+                };
+            }
+            query.page = page.next;
+            if query.page.is_none() {
+                return found;
+            }
+        }
+    }
+}
+
+async fn coredms_tenancy(servers: &Servers, tenant: &TenantName) -> Connection {
+    let role = |name: String| RoleLogin {
+        password: format!("of {name}"),
+        name,
+    };
+    let tenancy = Tenancy {
+        keyspace: tenant.keyspace(),
+        platform_keyspace: tenant.platform_keyspace(),
+        tenant_role: role(tenant.tenant_role()),
+        platform_role: role(tenant.platform_role()),
+        datacenter: DATACENTER.into(),
+        replication_factor: 1,
+    };
+    until("the tenancy is there", async || {
+        match servers.admin.ensure_tenancy(&tenancy).await {
+            Ok(()) => servers
+                .admin
+                .ensure_table(&tenancy.keyspace, &table())
+                .await
+                .is_ok(),
+            Err(AdminError::Unavailable(_)) => false,
+            Err(error) => panic!("{error}"),
+        }
+    })
+    .await;
+    Connection {
+        endpoints: servers.cassandra.endpoints(),
+        username: tenancy.platform_role.name,
+        password: tenancy.platform_role.password,
+    }
+}
+
+struct BrokerTenancy {
+    admin: Arc<dyn BrokerAdmin>,
+    connection: simbdp_broker::Connection,
+}
+
+async fn broker_tenancy(
+    servers: &Servers,
+    tenant: &TenantName,
+    pipeline: &PipelineName,
+) -> BrokerTenancy {
+    let connector = RabbitConnector::new().unwrap();
+    let admin = connector
+        .connect(&servers.rabbitmq.management())
+        .await
+        .unwrap();
+    let (vhost, user, password) = (tenant.vhost(), tenant.broker_user(), "password".to_owned());
+    let tenancy = simbdp_broker::admin::Tenancy {
+        vhost: vhost.clone(),
+        username: user.clone(),
+        password: password.clone(),
+        max_connections: 20,
+        max_queues: 20,
+    };
+    admin.ensure_tenancy(&tenancy).await.unwrap();
+    let queues = PipelineQueues {
+        vhost: vhost.clone(),
+        queue: pipeline.queue(),
+        dead_letter_queue: pipeline.dead_letter_queue(),
+        max_bytes: 64 << 20,
+        consumer_timeout_ms: 600_000,
+    };
+    admin.ensure_queues(&queues).await.unwrap();
+    BrokerTenancy {
+        admin,
+        connection: servers.rabbitmq.connection(&vhost, &user, &password),
+    }
+}
+
+/// A process of the program.
+pub struct App {
+    child: Child,
+    url: String,
+    log: std::path::PathBuf,
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl App {
+    async fn get(&self, path: &str) -> Option<u16> {
+        let response = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
+        Some(response.status().as_u16())
+    }
+
+    pub async fn metrics(&self) -> String {
+        let response = reqwest::get(format!("{}/metrics", self.url)).await.unwrap();
+        response.text().await.unwrap()
+    }
+
+    #[cfg(feature = "failpoints")]
+    pub async fn fail_at(&self, name: &str, action: &'static str) {
+        let url = format!("{}/failpoints/{name}", self.url);
+        let response = reqwest::Client::new()
+            .put(url)
+            .body(action)
+            .send()
+            .await
+            .unwrap();
+        assert!(response.status().is_success());
+    }
+
+    #[cfg(feature = "failpoints")]
+    pub async fn died(&mut self) {
+        until("the program died", async || {
+            self.child.try_wait().unwrap().is_some()
+        })
+        .await;
+    }
+
+    /// SIGTERM, and its exit.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut status = None;
+        until("the program ended", async || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Largest resident memory so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        line.trim()
+            .strip_suffix(" kB")
+            .unwrap()
+            .trim()
+            .parse::<u64>()
+            .unwrap()
+            * 1024
+    }
+}
+
+/// The gateway's internal API: contents in, rejects out.
+pub struct Gateway {
+    pub url: String,
+    pub state: Contents,
+}
+
+#[derive(Clone, Default)]
+pub struct Contents {
+    pub content: Arc<Mutex<BTreeMap<Uuid, Bytes>>>,
+    pub rejects: Arc<Mutex<BTreeMap<Uuid, String>>>,
+}
+
+impl Gateway {
+    async fn start() -> Self {
+        let state = Contents::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new()
+            .route("/internal/files/{id}/content", get(content).delete(discard))
+            .route("/internal/files/{id}/rejects", put(rejects))
+            .with_state(state.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self { url, state }
+    }
+}
+
+fn authorize(headers: &HeaderMap) {
+    assert_eq!(
+        headers.get("authorization").unwrap(),
+        &format!("Bearer {TOKEN}")
+    );
+}
+
+async fn content(
+    State(state): State<Contents>,
+    UrlPath(id): UrlPath<Uuid>,
+    headers: HeaderMap,
+) -> Result<Bytes, StatusCode> {
+    authorize(&headers);
+    state
+        .content
+        .lock()
+        .unwrap()
+        .get(&id)
+        .cloned()
+        .ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn discard(
+    State(state): State<Contents>,
+    UrlPath(id): UrlPath<Uuid>,
+    headers: HeaderMap,
+) -> StatusCode {
+    authorize(&headers);
+    state.content.lock().unwrap().remove(&id);
+    StatusCode::NO_CONTENT
+}
+
+async fn rejects(
+    State(state): State<Contents>,
+    UrlPath(id): UrlPath<Uuid>,
+    headers: HeaderMap,
+    rows: String,
+) -> StatusCode {
+    authorize(&headers);
+    state.rejects.lock().unwrap().insert(id, rows);
+    StatusCode::NO_CONTENT
+}
+
+pub fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+pub fn thing(id: i32) -> Message {
+    Message {
+        id: format!("s:{id}"),
+        body: format!(r#"{{"all":"x","id":{id},"name":"n{id}"}}"#).into(),
+        headers: vec![
+            (headers::SOURCE.into(), HeaderValue::Text("s".into())),
+            (headers::ORDINAL.into(), HeaderValue::Long(i64::from(id))),
+            (
+                headers::VERSION.into(),
+                HeaderValue::Long(VERSION + i64::from(id)),
+            ),
+        ],
+    }
+}
