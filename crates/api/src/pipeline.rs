@@ -17,6 +17,7 @@ use crate::common::{Conditions, LocalRef, Quantity};
     kind = "IngestPipeline",
     plural = "ingestpipelines",
     shortname = "ip",
+    shortname = "ipl",
     category = "simbdp",
     namespaced,
     status = "IngestPipelineStatus",
