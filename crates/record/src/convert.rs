@@ -6,6 +6,7 @@
 //! - Times: see [`crate::time`]; a timestamp without zone is UTC.
 //! - Blobs: base64, standard alphabet, with or without padding. Lists and maps: JSON.
 
+use std::ops::Range;
 use std::str::FromStr as _;
 
 use base64::Engine as _;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use crate::schema::ColumnSchema;
 use crate::time::{TimeFault, TimeFormat, iso_date, iso_time, iso_timestamp};
 use crate::value::Value;
-use crate::{MAX_FIELD_BYTES, MAX_KEY_BYTES, object};
+use crate::{MAX_FIELD_BYTES, MAX_KEY_BYTES, digits, object};
 
 const MAX_DECIMAL: usize = 1_024;
 /// Texts that commonly stand for 'no value', for a hint.
@@ -31,27 +32,96 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Converts a CSV field. Null is [`None`].
+/// Converts a CSV field and pushes it; on a fault nothing is pushed.
+///
+/// The common types are written straight to their place: values that are handed back by way of results
+/// are copied through memory so soon after they were written that the processor stalls on each.
 #[inline]
-pub(crate) fn csv_field(column: &ColumnSchema, text: &str) -> Result<Option<Value>, String> {
-    if (text.is_empty() && !column.is_text()) || column.is_null_text(text) {
-        return null(column);
+pub(crate) fn csv_field(
+    column: &ColumnSchema,
+    record: &str,
+    field: Range<usize>,
+    values: &mut Vec<Option<Value>>,
+) -> Result<(), String> {
+    let short = |field: Range<usize>| digits::short(record.as_bytes(), field.start, field.end);
+    let text = &record[field.clone()];
+    if column.null_first() && column.is_null_text(text) {
+        null(column)?;
+        values.push(None);
+        return Ok(());
     }
+    match column.column_type() {
+        ColumnType::Scalar(ScalarType::Int) => {
+            if let Some(number) = short(field).or_else(|| text.parse().ok()) {
+                values.push(Some(Value::Int(number)));
+                return Ok(());
+            }
+        }
+        ColumnType::Scalar(ScalarType::Bigint) => {
+            if let Some(number) = short(field).map(i64::from).or_else(|| text.parse().ok()) {
+                values.push(Some(Value::Bigint(number)));
+                return Ok(());
+            }
+        }
+        ColumnType::Scalar(ScalarType::Double) => {
+            if let Ok(number) = text.parse::<f64>()
+                && number.is_finite()
+                && text.len() <= MAX_FIELD_BYTES
+            {
+                values.push(Some(Value::Double(number)));
+                return Ok(());
+            }
+        }
+        ColumnType::Scalar(ScalarType::Text)
+            if column.takes_text_of(text.len()) && !text.as_bytes().contains(&0) =>
+        {
+            values.push(Some(Value::Text(text.to_owned())));
+            return Ok(());
+        }
+        ColumnType::Scalar(ScalarType::Timestamp) if column.time_format.is_none() => {
+            if let Ok(millis) = iso_timestamp(text) {
+                values.push(Some(Value::Timestamp(millis)));
+                return Ok(());
+            }
+        }
+        _ => {}
+    }
+    other_field(column, text, values)
+}
+
+/// Converts what is not common: other types, nulls and faults.
+#[inline(never)]
+fn other_field(
+    column: &ColumnSchema,
+    text: &str,
+    values: &mut Vec<Option<Value>>,
+) -> Result<(), String> {
+    if (text.is_empty() && !column.is_text()) || column.is_null_text(text) {
+        null(column)?;
+        values.push(None);
+        return Ok(());
+    }
+    values.push(Some(checked_value(column, text)?));
+    Ok(())
+}
+
+/// Converts the text of any type, or says why not.
+fn checked_value(column: &ColumnSchema, text: &str) -> Result<Value, String> {
     let value = value(column.column_type(), column.time_format.as_ref(), text)?;
     if column.key() {
         check_key(column, &value)?;
     }
-    Ok(Some(value))
+    Ok(value)
 }
 
 /// Null for a column, which a required one refuses.
-pub(crate) fn null(column: &ColumnSchema) -> Result<Option<Value>, String> {
+pub(crate) fn null(column: &ColumnSchema) -> Result<(), String> {
     if column.key() {
         Err("is in the primary key and must have a value".to_owned())
     } else if column.required() {
         Err("is required and must have a value".to_owned())
     } else {
-        Ok(None)
+        Ok(())
     }
 }
 
@@ -74,7 +144,6 @@ pub(crate) fn check_key(column: &ColumnSchema, value: &Value) -> Result<(), Stri
 }
 
 /// Converts a text to a value of a type.
-#[inline]
 pub(crate) fn value(
     column_type: ColumnType,
     time_format: Option<&TimeFormat>,
@@ -96,7 +165,6 @@ pub(crate) fn too_long(bytes: usize) -> String {
 }
 
 /// Converts a text to a single value.
-#[inline]
 pub(crate) fn scalar(
     kind: ScalarType,
     time_format: Option<&TimeFormat>,

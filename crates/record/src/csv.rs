@@ -3,18 +3,22 @@
 //! Framing finds the records; those with quotation marks are cut into fields by `csv-core`, the others,
 //! which are most, at their commas where they lie.
 
+mod commas;
 mod framer;
 mod header;
 
+use std::ops::Range;
+
 use simbdp_api::pipeline::Format;
 
+use crate::MAX_RECORD_BYTES;
 use crate::convert::csv_field;
 use crate::decoder::{Decoded, Emitter, FileFault, Totals};
 use crate::framing::Bom;
 use crate::object::Faults;
 use crate::row::RowFault;
+use crate::schema::ColumnSchema;
 use crate::value::Value;
-use crate::{MAX_RECORD_BYTES, schema::RowSchema};
 
 use framer::{Framer, Record};
 
@@ -40,6 +44,7 @@ impl CsvDecoder {
             records: Records {
                 emitter,
                 order: None,
+                in_order: false,
                 splitter: Splitter::default(),
                 faults: Faults::default(),
             },
@@ -86,6 +91,8 @@ struct Records {
     emitter: Emitter,
     /// For each field of a record the index of its column; absent until the header is read.
     order: Option<Vec<usize>>,
+    /// Whether the fields come in the order of the columns, as in most files.
+    in_order: bool,
     splitter: Splitter,
     faults: Faults,
 }
@@ -98,27 +105,26 @@ impl Records {
         sink: &mut impl FnMut(Decoded),
     ) -> Result<(), FileFault> {
         let Some(order) = &self.order else {
-            self.order = Some(header::read(
-                &self.emitter.schema,
-                record,
-                &mut self.splitter,
-            )?);
+            let order = header::read(&self.emitter.schema, record, &mut self.splitter)?;
+            self.in_order = order.is_sorted();
+            self.order = Some(order);
             return Ok(());
         };
         let mut values = self.emitter.values();
         let start = values.len();
-        values.resize(start + order.len(), None);
         let mut row = RowBuilder {
-            schema: &self.emitter.schema,
+            columns: self.emitter.schema.columns(),
             order,
-            values: &mut values[start..],
+            values: &mut values,
             faults: &mut self.faults,
             fields: 0,
         };
         let read = match check(record) {
             Ok(text) => {
                 self.splitter
-                    .split(text, record.quoted_on.is_some(), |field| row.field(field));
+                    .split(text, record.quoted_on.is_some(), |record, field| {
+                        row.field(record, field)
+                    });
                 row.end()
             }
             Err(reason) => {
@@ -129,7 +135,8 @@ impl Records {
             }
         };
         sink(match read {
-            Ok(()) => self.emitter.row(values),
+            Ok(()) if self.in_order => self.emitter.row(values),
+            Ok(()) => self.emitter.row(arranged(values, start, order)),
             Err(faults) => self.emitter.rejected(record.line, record.raw, faults),
         });
         Ok(())
@@ -152,6 +159,17 @@ impl Records {
             column: index.map(|&column| self.emitter.schema.columns()[column].source().to_owned()),
         }
     }
+}
+
+/// The values of a record, from `start` on in the order of the file's fields, in that of the columns.
+fn arranged(mut values: Vec<Option<Value>>, start: usize, order: &[usize]) -> Vec<Option<Value>> {
+    let mut by_column: Vec<Option<Value>> = Vec::with_capacity(values.len());
+    by_column.extend(values.drain(..start));
+    by_column.resize(start + order.len(), None);
+    for (value, &column) in values.into_iter().zip(order) {
+        by_column[start + column] = value;
+    }
+    by_column
 }
 
 /// The record as text, or what is wrong with it as a whole.
@@ -192,27 +210,25 @@ fn invalid_field(record: &Record<'_>, splitter: &mut Splitter) -> Option<usize> 
 
 /// Converts the fields of one record.
 struct RowBuilder<'a> {
-    schema: &'a RowSchema,
+    columns: &'a [ColumnSchema],
     order: &'a [usize],
-    values: &'a mut [Option<Value>],
+    values: &'a mut Vec<Option<Value>>,
     faults: &'a mut Faults,
     fields: usize,
 }
 
 impl RowBuilder<'_> {
     #[inline]
-    fn field(&mut self, text: &str) {
+    fn field(&mut self, record: &str, field: Range<usize>) {
         let position = self.fields;
         self.fields += 1;
         let Some(&index) = self.order.get(position) else {
             return;
         };
-        let column = &self.schema.columns()[index];
-        match csv_field(column, text) {
-            Ok(value) => self.values[index] = value,
-            Err(reason) => self
-                .faults
-                .push(RowFault::of_column(column.source(), reason)),
+        let column = &self.columns[index];
+        if let Err(reason) = csv_field(column, record, field, self.values) {
+            self.faults
+                .push(RowFault::of_column(column.source(), reason));
         }
     }
 
@@ -255,22 +271,28 @@ impl Default for Splitter {
 impl Splitter {
     /// Cuts a whole record.
     #[inline]
-    pub(crate) fn split(&mut self, record: &str, quoted: bool, mut field: impl FnMut(&str)) {
-        if !quoted {
-            let mut start = 0;
-            for end in memchr::memchr_iter(b',', record.as_bytes()) {
-                field(&record[start..end]);
-                start = end + 1;
-            }
-            field(&record[start..]);
-            return;
-        }
-        let count = self.count(record.as_bytes());
-        let mut start = 0;
-        for &end in &self.ends[..count] {
+    pub(crate) fn split(
+        &mut self,
+        record: &str,
+        quoted: bool,
+        mut field: impl FnMut(&str, Range<usize>),
+    ) {
+        let (text, ends, gap) = if quoted {
+            let count = self.count(record.as_bytes());
+            let ends = &self.ends[..count];
+            let length = ends.last().copied().unwrap_or(0);
             // Taking quotation marks away leaves UTF-8 as it is.
-            field(std::str::from_utf8(&self.text[start..end]).unwrap_or_default());
-            start = end;
+            let text = std::str::from_utf8(&self.text[..length]).unwrap_or_default();
+            (text, ends, 0)
+        } else {
+            commas::find(record.as_bytes(), &mut self.ends);
+            self.ends.push(record.len());
+            (record, self.ends.as_slice(), 1)
+        };
+        let mut start = 0;
+        for &end in ends {
+            field(text, start..end);
+            start = end + gap;
         }
     }
 

@@ -15,6 +15,7 @@
 
 mod convert;
 mod csv;
+mod digits;
 mod framing;
 mod ndjson;
 mod object;

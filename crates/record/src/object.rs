@@ -270,10 +270,10 @@ pub(crate) fn field_names(schema: &RowSchema) -> String {
 
 fn field(column: &ColumnSchema, raw: &str) -> Result<Option<Value>, String> {
     if raw == "null" {
-        return null(column);
+        return null(column).map(|()| None);
     }
     if raw.starts_with('"') && column.has_null_values() && column.is_null_text(&unquoted(raw)?) {
-        return null(column);
+        return null(column).map(|()| None);
     }
     let value = match column.column_type() {
         ColumnType::Scalar(kind) => scalar_from_json(kind, column.time_format.as_ref(), raw)?,

@@ -6,7 +6,9 @@ use simbdp_api::column_type::{ColumnType, ScalarType};
 use simbdp_api::pipeline::{Column, PrimaryKey, TableSpec, TtlError};
 use simbdp_api::wire::rest::Field;
 
+use crate::convert;
 use crate::time::{TimeFormat, TimeFormatError};
+use crate::{MAX_FIELD_BYTES, MAX_KEY_BYTES};
 
 /// A table's declaration that cannot be kept.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -88,6 +90,7 @@ pub struct ColumnSchema {
     source: String,
     column_type: ColumnType,
     null_values: Vec<String>,
+    null_first: bool,
     pub(crate) time_format: Option<TimeFormat>,
     required: bool,
     key: bool,
@@ -120,6 +123,11 @@ impl ColumnSchema {
     pub(crate) fn is_null_text(&self, text: &str) -> bool {
         self.null_values.iter().any(|null| null == text)
     }
+    /// Whether a text that could be converted may mean null.
+    #[inline]
+    pub(crate) fn null_first(&self) -> bool {
+        self.null_first
+    }
     /// Whether any text means null.
     pub(crate) fn has_null_values(&self) -> bool {
         !self.null_values.is_empty()
@@ -127,6 +135,15 @@ impl ColumnSchema {
     /// Whether it is the whole partition key, which Cassandra wants not to be empty.
     pub(crate) fn sole_partition(&self) -> bool {
         self.sole_partition
+    }
+    /// Whether a text of this many bytes fits without a further look.
+    #[inline]
+    pub(crate) fn takes_text_of(&self, bytes: usize) -> bool {
+        if self.key {
+            (1..=MAX_KEY_BYTES).contains(&bytes)
+        } else {
+            bytes <= MAX_FIELD_BYTES
+        }
     }
     /// Whether it is of type text.
     #[inline]
@@ -270,11 +287,19 @@ fn column_schema(column: &Column) -> Result<ColumnSchema, SchemaError> {
         source: column.source().to_owned(),
         column_type: column.column_type,
         null_values: column.null_values.clone(),
+        null_first: null_first(column, time_format.as_ref()),
         time_format,
         required: column.required,
         key: false,
         sole_partition: false,
     })
+}
+
+/// Whether a text that means null could be converted too, as `-999` in a column of numbers: then it must
+/// be looked for before, not after, conversion has failed.
+fn null_first(column: &Column, time_format: Option<&TimeFormat>) -> bool {
+    let converts = |text: &String| convert::value(column.column_type, time_format, text).is_ok();
+    column.null_values.iter().any(converts)
 }
 
 fn mark_key(columns: &mut [ColumnSchema], key: &PrimaryKey) -> Result<(), SchemaError> {

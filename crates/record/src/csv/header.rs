@@ -29,8 +29,8 @@ pub(super) fn read(
     let text = std::str::from_utf8(record.raw)
         .map_err(|error| FileFault::HeaderNotUtf8(error.valid_up_to() + 1))?;
     let mut names = Vec::new();
-    splitter.split(text, record.quoted_on.is_some(), |name| {
-        names.push(name.to_owned())
+    splitter.split(text, record.quoted_on.is_some(), |text, name| {
+        names.push(text[name].to_owned())
     });
     check_names(schema, names)
 }

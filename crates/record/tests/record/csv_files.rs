@@ -324,3 +324,20 @@ fn after_a_fault_of_the_file_every_call_says_the_same() {
     assert_eq!(decoder.finish(&mut sink), Err(first));
     assert_eq!(rows, 0);
 }
+
+#[test]
+fn a_null_text_that_could_be_a_value_is_null() {
+    let schema = schema(
+        "columns: [{name: a, type: int, nullValues: ['-999']}, {name: b, type: text, nullValues: ['', '-']}]",
+    );
+    let case = case(
+        "nulls",
+        b"b,a\n,-999\n-,-9990\n--,999\n",
+        &[
+            "1000: \"up\" 0 0 null null",
+            "1001: \"up\" 0 1 -9990 null",
+            "1002: \"up\" 0 2 999 \"--\"",
+        ],
+    );
+    check(Format::Csv, &schema, &case);
+}
