@@ -152,7 +152,7 @@ fn template(
 ) -> PodTemplateSpec {
     let program = Program {
         name: COMPONENT,
-        command: "simbdp-ingest",
+        command: &["simbdp-ingest", "run"],
         account: objects::INGEST,
         ports: &[],
         env: vec![env("SIMBDP_PIPELINE", &pipeline.name)],

@@ -54,6 +54,13 @@ pub fn home(namespace: &Namespace, tenant: Option<&Tenant>) -> Option<Home> {
     if owner.map(String::as_str) != Some(name.as_str()) {
         return None;
     }
+    // The operator's right to Secrets may go before the pipelines do: nothing is waited for.
+    if namespace.metadata.deletion_timestamp.is_some() {
+        return Some(Home::Stopped {
+            message: format!("namespace `{}` is being deleted", name.namespace()),
+            tenant: name,
+        });
+    }
     let Some(tenant) = tenant else {
         return Some(Home::Stopped {
             message: format!("Tenant `{name}` is not there and its namespace is retained: apply the Tenant again"),
@@ -214,6 +221,10 @@ mod tests {
         assert!(matches!(home(&ours, Some(&tenant(Some("u1")))), Some(Home::Living(..))));
         assert!(matches!(home(&ours, Some(&tenant(None))), Some(Home::NotYet(_))));
         assert!(matches!(home(&ours, None), Some(Home::Stopped { .. })));
+        let mut leaving = ours.clone();
+        leaving.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+        assert!(matches!(home(&leaving, Some(&tenant(Some("u1")))), Some(Home::Stopped { .. })));
         assert_eq!(home(&ours, Some(&tenant(Some("u2")))), None);
         assert_eq!(home(&namespace("tenant-acme", "u1", None), Some(&tenant(Some("u1")))), None);
         assert_eq!(home(&namespace("default", "u1", Some("acme")), None), None);

@@ -45,6 +45,9 @@ struct Scene<'a> {
     namespace: String,
     applier: Applier,
     found: Found,
+    /// The namespace is on its way out: the operator's right to its Secrets may be gone already, and
+    /// whatever is in it goes along.
+    leaving: bool,
 }
 
 macro_rules! step {
@@ -71,6 +74,7 @@ pub async fn cleanup(ctx: &Context, tenant: &Tenant) -> Result<Teardown, Error> 
         namespace: name.namespace(),
         name,
         applier: ctx.applier(apply::MANAGER),
+        leaving: whose == Ok(Claim::Terminating),
         found,
     };
     let ours = matches!(whose, Ok(Claim::Ours { .. } | Claim::Terminating));
@@ -156,6 +160,9 @@ impl Scene<'_> {
         let Some(replicas) = gateway.and_then(|gateway| gateway.spec?.replicas) else {
             return Ok(Some(0));
         };
+        if self.leaving {
+            return Ok(None);
+        }
         let secret = self.applier.get::<Secret>(Some(&self.namespace), objects::INTERNAL).await?;
         let token = secret.and_then(|secret| text(&secret, TOKEN)).unwrap_or_default();
         let mut sum = 0;
@@ -265,8 +272,8 @@ impl Scene<'_> {
             return Ok(None);
         };
         let admin = match database_stage(&coredms) {
-            Stage::Done => external::database_admin(self.ctx, &coredms).await?,
-            Stage::Waiting { .. } => None,
+            Stage::Done if !self.leaving => external::database_admin(self.ctx, &coredms).await?,
+            Stage::Done | Stage::Waiting { .. } => None,
         };
         if admin.is_none() {
             self.skipped("clean-up of roles and keyspaces", "the database does not run").await?;

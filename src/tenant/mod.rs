@@ -66,7 +66,11 @@ impl Controller for TenantController {
         let secrets = apply::secrets(&applier, &owner, generated).await?;
         let credentials = credentials::read(&secrets, &valid.users)?;
         let users = ctx.memory.hasher.users(&credentials.users).await?;
-        let replicas = observe::gateway_replicas(ctx, &applier, &valid, &credentials).await?;
+        let gateway = observe::gateway(&applier, &name).await?;
+        if let Some(gateway) = &gateway {
+            validate::check_staging(&valid.gateway.staging, gateway)?;
+        }
+        let replicas = observe::gateway_replicas(ctx, &valid, gateway.as_ref(), &credentials).await;
         let prepared = build::build(&valid, &credentials.digest(), &users, replicas, &platform);
         let applied = apply::apply(&applier, prepared).await?;
 

@@ -19,26 +19,29 @@ pub fn replica_url(tenant: &TenantName, ordinal: u16) -> String {
     )
 }
 
+/// The gateway as it is.
+pub async fn gateway(applier: &Applier, tenant: &TenantName) -> Result<Option<StatefulSet>, ApplyError> {
+    applier.get::<StatefulSet>(Some(&tenant.namespace()), objects::GATEWAY).await
+}
+
 /// Replicas that the gateway is to have: those asked for, and while something is staged on a further
 /// one, or it cannot be asked, that one as well.
 pub async fn gateway_replicas(
     ctx: &Context,
-    applier: &Applier,
     tenant: &ValidatedTenant,
+    gateway: Option<&StatefulSet>,
     credentials: &Credentials,
-) -> Result<u16, ApplyError> {
-    let namespace = tenant.name.namespace();
-    let live = applier.get::<StatefulSet>(Some(&namespace), objects::GATEWAY).await?;
-    let current = live
-        .and_then(|live| live.spec?.replicas)
+) -> u16 {
+    let current = gateway
+        .and_then(|gateway| gateway.spec.as_ref()?.replicas)
         .and_then(|replicas| u16::try_from(replicas).ok())
         .unwrap_or_default();
     for ordinal in (tenant.gateway.replicas..current).rev() {
         let url = replica_url(&tenant.name, ordinal);
         match ctx.gateways.state(&url, &credentials.internal_token).await {
             Ok(state) if state.staged_files == 0 => {}
-            _ => return Ok(ordinal + 1),
+            _ => return ordinal + 1,
         }
     }
-    Ok(tenant.gateway.replicas)
+    tenant.gateway.replicas
 }

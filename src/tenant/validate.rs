@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use simbdp_api::common::{Quantity, QuantityError, StorageSpec};
 use simbdp_api::coredms::CoreDmsSpec;
 use simbdp_api::names::{NameError, TenantName};
@@ -88,6 +89,14 @@ pub enum Invalid {
         /// What it is needed for.
         sum: String,
     },
+    /// Volumes are claimed once.
+    #[error("spec.gateway.staging is {asked}, but the gateway's volumes are {claimed} and cannot be changed: set it back")]
+    StagingChanged {
+        /// What is declared now.
+        asked: String,
+        /// What was declared when the gateway was made.
+        claimed: String,
+    },
     /// The Broker is not there.
     #[error("{}", broker_not_found(.wanted, .known))]
     BrokerNotFound {
@@ -137,6 +146,7 @@ impl Invalid {
             Self::Quantity { .. } => "InvalidQuantity",
             Self::Coredms(invalid) => invalid.reason(),
             Self::QuotaTooSmall { .. } => "QuotaTooSmall",
+            Self::StagingChanged { .. } => "StagingImmutable",
             Self::BrokerNotFound { .. } => "BrokerNotFound",
             Self::BrokerAmbiguous(_) => "BrokerAmbiguous",
             Self::BrokerChanged { .. } => "BrokerImmutable",
@@ -272,6 +282,30 @@ fn choose_broker(
             known: names(),
         }),
         _ => Err(Invalid::BrokerAmbiguous(defaults)),
+    }
+}
+
+/// Checks that the staging volumes of a gateway that is there are asked for as they were claimed.
+pub fn check_staging(asked: &StorageSpec, gateway: &StatefulSet) -> Result<(), Invalid> {
+    let claims = gateway.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten());
+    for claim in claims.filter_map(|claim| claim.spec.as_ref()) {
+        let requests = claim.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+        let size = requests.and_then(|requests| requests.get("storage")).map(|size| size.0.clone());
+        let class = claim.storage_class_name.clone();
+        if size.as_ref() != Some(&asked.size.canonical().0) || class != asked.storage_class_name {
+            return Err(Invalid::StagingChanged {
+                asked: show_storage(&asked.size.0, asked.storage_class_name.as_deref()),
+                claimed: show_storage(&size.unwrap_or_default(), class.as_deref()),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn show_storage(size: &str, class: Option<&str>) -> String {
+    match class {
+        Some(class) => format!("{size} of class {class}"),
+        None => size.to_owned(),
     }
 }
 

@@ -59,6 +59,9 @@ fn pipeline(changes: Value) -> Value {
 fn merge(into: &mut Value, changes: Value) {
     match changes {
         Value::Object(changes) => {
+            if !into.is_object() {
+                *into = json!({});
+            }
             for (key, value) in changes {
                 match value {
                     Value::Null => {

@@ -7,5 +7,6 @@ mod campaign;
 mod end_state;
 mod pipelines;
 mod server;
+mod servers;
 mod tenants;
 mod world;

@@ -99,7 +99,7 @@ async fn gone(world: &World, name: &str) -> bool {
 /// Creation of a pipeline of a tenant that is in place.
 struct Creation;
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Scenario for Creation {
     type Controller = PipelineController;
     async fn prepare(&self, world: &World) {
@@ -123,7 +123,7 @@ impl Scenario for Creation {
 /// Deletion of a pipeline whose backlog is thrown away.
 struct Deletion;
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Scenario for Deletion {
     type Controller = PipelineController;
     async fn prepare(&self, world: &World) {

@@ -101,7 +101,7 @@ async fn namespace(world: &World) -> Option<Namespace> {
 /// Creation of a Tenant.
 struct Creation;
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Scenario for Creation {
     type Controller = TenantController;
     async fn prepare(&self, world: &World) {
@@ -127,7 +127,7 @@ struct Deletion {
     policy: &'static str,
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Scenario for Deletion {
     type Controller = TenantController;
     async fn prepare(&self, world: &World) {
@@ -147,7 +147,10 @@ impl Scenario for Deletion {
         world.get::<Tenant>(None, &world.name).await.is_none()
     }
     async fn end_state(&self, world: &World) -> String {
-        let left = namespace(world).await.map(|namespace| namespace.annotations().clone());
+        let left = namespace(world).await.map(|mut namespace| {
+            namespace.annotations_mut().retain(|key, _| !key.ends_with("digest"));
+            namespace.metadata.annotations
+        });
         let objects = world.end_state(&world.tenant_namespace()).await;
         format!("{left:?}\n{objects}").replace(&world.name, "NAME")
     }

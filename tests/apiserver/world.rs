@@ -52,9 +52,14 @@ pub struct World {
 impl World {
     /// A world where nothing is yet but the operator's namespace.
     pub async fn new(name: &str) -> Self {
+        Self::with(server::client().await, name).await
+    }
+
+    /// The same, with a client that several worlds share.
+    pub async fn with(client: Client, name: &str) -> Self {
         let world = Self {
             name: name.to_owned(),
-            client: server::client().await,
+            client,
             faults: Faults::new(Filter::requests()),
             brokers: FakeBrokers::default(),
             stores: FakeStores::default(),
@@ -139,7 +144,7 @@ impl World {
             if settled().await {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{object} does not settle; hit: {:?}, last failure: {last:?}", self.faults.hit());
     }

@@ -71,7 +71,7 @@ fn template(
 ) -> PodTemplateSpec {
     let program = Program {
         name: COMPONENT,
-        command: "simbdp-gateway",
+        command: &["simbdp-gateway"],
         account: objects::GATEWAY,
         ports: &[("http", GATEWAY_PORT), ("internal", GATEWAY_INTERNAL_PORT)],
         env: environment(tenant, replicas),

@@ -94,10 +94,10 @@ impl Mount {
 
 /// What a program's pod is made of.
 pub struct Program<'a> {
-    /// Name of the container and of the program in the image.
+    /// Name of the container.
     pub name: &'a str,
-    /// Program in the image.
-    pub command: &'a str,
+    /// Program in the image, and its arguments.
+    pub command: &'a [&'a str],
     /// ServiceAccount of the pod.
     pub account: &'a str,
     /// Ports besides the admin one, by name.
@@ -123,7 +123,7 @@ impl Program<'_> {
             name: self.name.to_owned(),
             image: Some(platform.image.clone()),
             image_pull_policy: Some(platform.pull_policy.clone()),
-            command: Some(vec![format!("/usr/local/bin/{}", self.command)]),
+            command: Some(command(self.command)),
             env: Some(common_env(tenant).into_iter().chain(self.env).collect()),
             ports: Some(ports(self.ports)),
             liveness_probe: Some(probe("/healthz", 10, 6)),
@@ -151,6 +151,15 @@ impl Program<'_> {
             ..Default::default()
         }
     }
+}
+
+/// The image has no entrypoint that matters: programs are called by their paths.
+fn command(command: &[&str]) -> Vec<String> {
+    let mut words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+    if let Some(program) = words.first_mut() {
+        *program = format!("/usr/local/bin/{program}");
+    }
+    words
 }
 
 fn common_env(tenant: &str) -> Vec<EnvVar> {

@@ -114,3 +114,22 @@ fn the_choice_of_a_broker() {
         assert_eq!(choose(wanted, brokers, current), Err(message.to_owned()));
     }
 }
+
+#[test]
+fn staging_volumes_are_claimed_once() {
+    let gateway: StatefulSet = serde_json::from_value(serde_json::json!({"spec": {
+        "serviceName": "g", "selector": {}, "template": {},
+        "volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": "1Gi"}}}}],
+    }}))
+    .unwrap();
+    let storage = |size: &str, class: Option<&str>| StorageSpec {
+        size: size.into(),
+        storage_class_name: class.map(str::to_owned),
+    };
+    assert_eq!(check_staging(&storage("1024Mi", None), &gateway), Ok(()));
+    let error = check_staging(&storage("2Gi", Some("fast")), &gateway).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "spec.gateway.staging is 2Gi of class fast, but the gateway's volumes are 1Gi and cannot be changed: set it back"
+    );
+}
