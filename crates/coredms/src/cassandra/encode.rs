@@ -110,12 +110,19 @@ impl SerializeRow for Cells {
 
 /// A row that is ready to be sent.
 #[derive(Clone, Debug)]
-pub(crate) struct EncodedRow {
-    pub cells: Cells,
+pub struct EncodedRow {
+    pub(crate) cells: Cells,
     /// Token of its partition.
-    pub token: i64,
+    pub(crate) token: i64,
     /// Bytes as a member counts them against its limits on batches.
-    pub cost: usize,
+    pub(crate) cost: usize,
+}
+
+impl EncodedRow {
+    /// Bytes of its values, each with its length, as they are sent.
+    pub fn bytes(&self) -> usize {
+        self.cells.0.len()
+    }
 }
 
 impl SerializeRow for EncodedRow {

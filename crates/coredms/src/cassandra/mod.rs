@@ -10,6 +10,7 @@ mod bootstrap;
 mod connector;
 mod decode;
 mod encode;
+mod encoder;
 mod error;
 mod ledger;
 mod observe;
@@ -21,6 +22,8 @@ mod store;
 mod table;
 
 pub use connector::CassandraConnector;
+pub use encode::EncodedRow;
+pub use encoder::RowEncoder;
 pub use ledger::CassandraLedger;
 pub use store::{CassandraStore, StoreOptions};
 

@@ -187,7 +187,7 @@ fn page_error(error: ExecutionError, paged: bool) -> StoreError {
 
 /// Reads one page.
 pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Rows, StoreError> {
-    let select = select(&table.keyspace, &table.name, &table.layout, query)?;
+    let select = select(&table.keyspace, &table.name, &table.encoder.layout, query)?;
     let session = table.shared.sessions.get().await?;
     let mut statement = prepared(table, &session, &select.cql).await?;
     let size = query.limit.clamp(1, LARGEST_PAGE);
@@ -226,6 +226,7 @@ pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Row
     };
     Ok(Rows {
         columns: table
+            .encoder
             .layout
             .columns
             .iter()

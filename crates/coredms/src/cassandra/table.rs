@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -14,21 +13,18 @@ use simbdp_api::pipeline::TableSpec;
 use simbdp_record::Row;
 
 use super::batch::{Ring, split};
-use super::encode::{self, EncodedRow, Layout};
+use super::encode::{EncodedRow, Layout};
+use super::encoder::RowEncoder;
 use super::store::Shared;
-use super::{quote, read, schema};
+use super::{quote, read};
 use crate::store::{RowQuery, Rows, StoreError, Table, WriteReport};
-
-const MICROS: i64 = 1_000_000;
 
 /// A table with its statements.
 pub(crate) struct CassandraTable {
     pub(super) shared: Arc<Shared>,
     pub(super) keyspace: String,
     pub(super) name: String,
-    pub(super) layout: Layout,
-    /// Seconds that a row lives, counted from its version.
-    ttl: Option<i64>,
+    pub(super) encoder: RowEncoder,
     insert: PreparedStatement,
     ring: Mutex<Option<(Arc<ClusterState>, Arc<Ring>)>>,
     /// Reads by their CQL: there are only as many as combinations of clustering columns and bounds.
@@ -48,56 +44,15 @@ fn insert_cql(keyspace: &str, table: &str, layout: &Layout, ttl: bool) -> String
     )
 }
 
-/// How long a row still lives.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Life {
-    ForEver,
-    Seconds(i32),
-    Over,
-}
-
-fn life(ttl: Option<i64>, version: i64, now: i64) -> Life {
-    let Some(ttl) = ttl else {
-        return Life::ForEver;
-    };
-    // Counted from acceptance and rounded up, so that a late write does not outlive, and no row dies early.
-    let left = version
-        .saturating_add(ttl * MICROS)
-        .saturating_sub(now)
-        .saturating_add(MICROS - 1)
-        / MICROS;
-    match i32::try_from(left.min(ttl)) {
-        Ok(seconds) if seconds > 0 => Life::Seconds(seconds),
-        _ => Life::Over,
-    }
-}
-
-fn now_micros() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_micros()).ok())
-        .unwrap_or(0)
-}
-
 impl CassandraTable {
     pub(crate) async fn prepare(
         shared: Arc<Shared>,
         keyspace: &str,
         table: &TableSpec,
     ) -> Result<Self, StoreError> {
-        let (partition, clustering) = schema::key(table);
-        let clustering: Vec<_> = clustering.into_iter().map(|(name, _)| name).collect();
-        let layout = Layout::new(schema::columns(table), &partition, &clustering);
-        let ttl = match &table.ttl {
-            Some(ttl) => Some(i64::from(
-                ttl.seconds()
-                    .map_err(|error| StoreError::Permanent(error.to_string()))?,
-            )),
-            None => None,
-        };
+        let encoder = RowEncoder::new(table)?;
         let session = shared.sessions.get().await?;
-        let cql = insert_cql(keyspace, &table.name, &layout, ttl.is_some());
+        let cql = insert_cql(keyspace, &table.name, &encoder.layout, encoder.has_ttl());
         let mut insert = session.prepare(cql).await?;
         insert.set_is_idempotent(true);
         if session.get_cluster_state().get_keyspace(keyspace).is_none() {
@@ -111,8 +66,7 @@ impl CassandraTable {
             shared,
             keyspace: keyspace.to_owned(),
             name: table.name.clone(),
-            layout,
-            ttl,
+            encoder,
             insert,
             ring: Mutex::default(),
             reads: Mutex::default(),
@@ -136,21 +90,6 @@ impl CassandraTable {
         let ring = Arc::new(Ring::new(tokens));
         *known = Some((cluster.clone(), ring.clone()));
         ring
-    }
-
-    fn encode(&self, rows: Vec<Row>) -> Result<Vec<EncodedRow>, StoreError> {
-        let now = now_micros();
-        let mut encoded = Vec::with_capacity(rows.len());
-        for row in rows {
-            let ttl = match life(self.ttl, row.version, now) {
-                Life::Over => continue,
-                Life::ForEver => None,
-                Life::Seconds(seconds) => Some(seconds),
-            };
-            let row = encode::row(&self.layout, &row, ttl).map_err(StoreError::Permanent)?;
-            encoded.push(row);
-        }
-        Ok(encoded)
     }
 
     async fn send(&self, session: &Session, rows: Vec<EncodedRow>) -> Result<(), StoreError> {
@@ -180,7 +119,8 @@ impl CassandraTable {
 #[async_trait]
 impl Table for CassandraTable {
     async fn write(&self, rows: Vec<Row>) -> Result<WriteReport, StoreError> {
-        let encoded = self.encode(rows)?;
+        let encoded = self.encoder.encode(&rows)?;
+        drop(rows);
         if encoded.is_empty() {
             return Ok(WriteReport::default());
         }
@@ -202,22 +142,5 @@ impl Table for CassandraTable {
 
     async fn read(&self, query: &RowQuery) -> Result<Rows, StoreError> {
         read::page(self, query).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Life, MICROS, life};
-
-    #[test]
-    fn a_row_lives_from_its_acceptance() {
-        assert_eq!(life(None, 0, i64::MAX), Life::ForEver);
-        assert_eq!(life(Some(60), 0, 0), Life::Seconds(60));
-        assert_eq!(life(Some(60), 0, 10 * MICROS), Life::Seconds(50));
-        assert_eq!(life(Some(60), 0, 59 * MICROS + 1), Life::Seconds(1));
-        assert_eq!(life(Some(60), 0, 60 * MICROS), Life::Over);
-        assert_eq!(life(Some(60), 0, i64::MAX), Life::Over);
-        // A version ahead of this clock does not live longer than declared.
-        assert_eq!(life(Some(60), 30 * MICROS, 0), Life::Seconds(60));
     }
 }
