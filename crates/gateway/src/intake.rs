@@ -12,6 +12,8 @@
 //! A file is never undone once another upload may have been told that it is its duplicate: such an
 //! answer is given only when the first one is in the ledger, or staged here for good.
 
+mod count;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +21,12 @@ use axum::BoxError;
 use bytes::Bytes;
 use futures::Stream;
 use simbdp_api::names::PipelineName;
-use simbdp_api::pipeline::{FileCount, Format, Period};
+use simbdp_api::pipeline::Format;
 use simbdp_api::wire::config::BatchConstraints;
 use simbdp_api::wire::rest::UploadResult;
 use simbdp_api::wire::work::FileWork;
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::ledger::Claim;
-use simbdp_coredms::store::StoreError;
 use simbdp_record::FileName;
 use uuid::Uuid;
 
@@ -268,7 +269,7 @@ async fn queue(
     let reachable = match claimed {
         Ok(Claim::TakenBy(first)) => return duplicate(gateway, work, first).await,
         Ok(Claim::Granted) => true,
-        Err(error) if must_count => return Err(uncountable(gateway, work, &error).await),
+        Err(error) if must_count => return Err(count::uncountable(gateway, work, &error).await),
         Err(error) => {
             tracing::warn!(%error, file = %work.id, "the ledger cannot be asked; the manifest is the record");
             false
@@ -280,7 +281,7 @@ async fn queue(
             return duplicate_here(gateway, work, first).await;
         }
     }
-    count(gateway, work, &limits).await?;
+    count::count(gateway, work, &limits).await?;
     if reachable {
         enter(gateway, work).await;
     }
@@ -342,74 +343,6 @@ async fn discard(gateway: &Gateway, work: &FileWork) {
     if let Err(error) = gateway.staging.forget(work.id).await {
         tracing::error!(%error, file = %work.id, "cannot drop a duplicate; ingest will find that it is one");
     }
-}
-
-/// Counts the file where a number of files is declared; takes it back where it is one too many.
-async fn count(
-    gateway: &Gateway,
-    work: &Arc<FileWork>,
-    limits: &[(&str, Option<FileCount>)],
-) -> Result<(), Refusal> {
-    let ledger = &gateway.backends.ledger;
-    let mut counted = Vec::new();
-    for (scope, limit) in limits {
-        let Some(limit) = limit else { continue };
-        let question = ledger.count_file(scope, limit.per, work.accepted_at, limit.count);
-        let refusal = match gateway.ask(question).await {
-            Ok(true) => {
-                counted.push((scope, limit.per));
-                continue;
-            }
-            Ok(false) => too_many_files(scope, *limit, work.accepted_at),
-            Err(error) => uncountable(gateway, work, &error).await,
-        };
-        for (scope, per) in counted {
-            let answer = gateway
-                .ask(ledger.uncount_file(scope, per, work.accepted_at))
-                .await;
-            if let Err(error) = answer {
-                tracing::warn!(%error, scope, "one file too many stays counted in this period");
-            }
-        }
-        take_back(gateway, work).await;
-        return Err(refusal);
-    }
-    Ok(())
-}
-
-fn too_many_files(scope: &str, limit: FileCount, at_millis: i64) -> Refusal {
-    let whose = if scope == WHOLE_TENANT {
-        "the tenant".to_owned()
-    } else {
-        format!("pipeline `{scope}`")
-    };
-    let (per, seconds) = match limit.per {
-        Period::Hour => ("hour", 3_600),
-        Period::Day => ("day", 86_400),
-    };
-    let now = at_millis.div_euclid(1000);
-    let renews = now - now.rem_euclid(seconds) + seconds;
-    let at = chrono::DateTime::from_timestamp(renews, 0)
-        .map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
-        .unwrap_or_default();
-    Refusal::too_many(
-        "too-many-files",
-        format!(
-            "{whose} takes {} files per {per} (maxFiles); the next {per} begins at {at}",
-            limit.count
-        ),
-        Duration::from_secs(u64::try_from(renews - now).unwrap_or(1)),
-    )
-}
-
-async fn uncountable(gateway: &Gateway, work: &FileWork, error: &StoreError) -> Refusal {
-    tracing::warn!(%error, file = %work.id, "files cannot be counted");
-    take_back(gateway, work).await;
-    Refusal::unavailable(
-        "ledger-unreachable",
-        "the number of files is limited (maxFiles), and the database that counts them does not answer; nothing was kept",
-        Duration::from_secs(10),
-    )
 }
 
 /// Takes a staged file back; the sweeper releases its claim if it cannot be released now.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -21,6 +21,9 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Middleware: the request's body lingers.
 pub async fn linger(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
     let (parts, body) = request.into_parts();
     let body = Lingering(Some(body.into_data_stream()));
     next.run(Request::from_parts(parts, Body::from_stream(body)))
