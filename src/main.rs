@@ -116,7 +116,10 @@ fn crds(out: Option<PathBuf>, chart: Option<PathBuf>, docs: Option<PathBuf>) -> 
 
 async fn prepared(args: PrepareArgs) -> anyhow::Result<()> {
     telemetry::start(LogFormat::Json);
-    anyhow::ensure!(args.from.len() == args.to.len(), "give as many --to as --from");
+    anyhow::ensure!(
+        args.from.len() == args.to.len(),
+        "give as many --to as --from"
+    );
     if let Some(address) = &args.wait_for
         && prepare::ordinal(&args.pod_name) != Some(0)
         && !args.wait_unless.is_some_and(|path| path.exists())
@@ -124,7 +127,12 @@ async fn prepared(args: PrepareArgs) -> anyhow::Result<()> {
         prepare::wait_for(address).await;
     }
     for (index, (from, to)) in args.from.iter().zip(&args.to).enumerate() {
-        let mode = args.mode.get(index).or(args.mode.last()).copied().unwrap_or(0o400);
+        let mode = args
+            .mode
+            .get(index)
+            .or(args.mode.last())
+            .copied()
+            .unwrap_or(0o400);
         let names = prepare::copy(from, to, mode)?;
         tracing::info!(from = %from.display(), to = %to.display(), files = names.join(", "), "copied");
     }

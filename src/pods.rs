@@ -142,7 +142,7 @@ mod tests {
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"},
         ]})));
         assert_eq!(
-            explain(&[state.clone()]),
+            explain(std::slice::from_ref(&state)),
             "c-0: Unschedulable: 0/1 nodes are available"
         );
         assert_eq!(serious(&[state]), Some("Unschedulable"));
@@ -169,7 +169,7 @@ mod tests {
             "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "PodInitializing"}},
         }]})));
-        assert_eq!(explain(&[state.clone()]), "c-0 is starting");
+        assert_eq!(explain(std::slice::from_ref(&state)), "c-0 is starting");
         assert_eq!(serious(&[state]), None);
     }
 

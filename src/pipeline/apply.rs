@@ -47,7 +47,9 @@ pub async fn apply(
 
 /// The ConfigMap that all pipelines of a tenant share; made by the Tenant's controller.
 async fn shared(applier: &Applier, namespace: &str) -> Result<Option<ConfigMap>, ApplyError> {
-    applier.get::<ConfigMap>(Some(namespace), objects::PIPELINES).await
+    applier
+        .get::<ConfigMap>(Some(namespace), objects::PIPELINES)
+        .await
 }
 
 /// Writes the pipeline's own key, where it is not as wanted. Every pipeline owns its key alone, by a
@@ -58,7 +60,10 @@ async fn apply_key(
     pipeline: &PipelineName,
     wanted: &ConfigMap,
 ) -> Result<ConfigMap, ApplyError> {
-    let (namespace, key) = (wanted.namespace().unwrap_or_default(), pipeline.config_key());
+    let (namespace, key) = (
+        wanted.namespace().unwrap_or_default(),
+        pipeline.config_key(),
+    );
     let there = |map: &ConfigMap| map.data.as_ref().and_then(|data| data.get(&key)).cloned();
     let Some(live) = shared(applier, &namespace).await? else {
         return Err(missing());
@@ -152,7 +157,11 @@ pub async fn announce(
 ) -> Result<(), ApplyError> {
     let revision = pipelines.resource_version().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(client.clone(), &tenant.namespace());
-    let gateways = format!("{}={tenant},{}=gateway", labels::TENANT, labels::APP_COMPONENT);
+    let gateways = format!(
+        "{}={tenant},{}=gateway",
+        labels::TENANT,
+        labels::APP_COMPONENT
+    );
     let pods = api
         .list_metadata(&ListParams::default().labels(&gateways))
         .await
@@ -166,7 +175,10 @@ pub async fn announce(
         }
         let annotations = BTreeMap::from([(labels::PIPELINES_REVISION, revision.as_str())]);
         let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-        match api.patch_metadata(&pod.name_any(), &PatchParams::default(), &patch).await {
+        match api
+            .patch_metadata(&pod.name_any(), &PatchParams::default(), &patch)
+            .await
+        {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             other => other.map(drop).map_err(|error| ApplyError::Write {
                 object: format!("annotation of Pod {}", pod.name_any()),

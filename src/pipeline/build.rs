@@ -18,11 +18,11 @@ use simbdp_api::wire::config::PipelineConfig;
 use simbdp_broker::admin::PipelineQueues;
 
 use super::validate::ValidatedPipeline;
+use crate::objects::env;
+use crate::tenant::build::Prepared;
 use crate::tenant::build::gateway::apart;
 use crate::tenant::build::meta::{Owner, Platform, pods};
 use crate::tenant::build::pod::{Mount, Program};
-use crate::objects::env;
-use crate::tenant::build::Prepared;
 
 const COMPONENT: &str = "ingest";
 /// Longest time that an ingest app may hold one file: above the largest file at the slowest rate.

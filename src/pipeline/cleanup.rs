@@ -53,12 +53,21 @@ pub async fn suspend(
 }
 
 /// True when it is gone.
-async fn delete_ingest(applier: &Applier, namespace: &str, name: &PipelineName) -> Result<bool, Error> {
+async fn delete_ingest(
+    applier: &Applier,
+    namespace: &str,
+    name: &PipelineName,
+) -> Result<bool, Error> {
     let workload = name.ingest_workload();
-    match applier.get::<Deployment>(Some(namespace), &workload).await? {
+    match applier
+        .get::<Deployment>(Some(namespace), &workload)
+        .await?
+    {
         None => Ok(true),
         Some(live) if live.metadata.deletion_timestamp.is_some() => Ok(false),
-        Some(_) => Ok(applier.delete::<Deployment>(Some(namespace), &workload).await?),
+        Some(_) => Ok(applier
+            .delete::<Deployment>(Some(namespace), &workload)
+            .await?),
     }
 }
 
@@ -104,12 +113,17 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     fn discards(&self) -> bool {
-        self.pipeline.annotations().contains_key(labels::DISCARD_BACKLOG)
+        self.pipeline
+            .annotations()
+            .contains_key(labels::DISCARD_BACKLOG)
     }
 
     async fn event(&self, reason: &str, note: &str) {
         let about = self.pipeline.object_ref(&());
-        self.ctx.events.warning(&about, "TearDown", reason, note).await;
+        self.ctx
+            .events
+            .warning(&about, "TearDown", reason, note)
+            .await;
     }
 
     /// Closes the pipeline at the gateway; false where nothing was open.
@@ -133,16 +147,25 @@ impl Scene<'_> {
         }
         let open = self.open_replicas().await?;
         if open > 0 {
-            return Ok(pending("Closing", format!("{open} gateway replicas have not closed the pipeline yet")));
+            return Ok(pending(
+                "Closing",
+                format!("{open} gateway replicas have not closed the pipeline yet"),
+            ));
         }
         if !self.settled().await {
-            return Ok(pending("Draining", "the pipeline is closed; its backlog is being counted"));
+            return Ok(pending(
+                "Draining",
+                "the pipeline is closed; its backlog is being counted",
+            ));
         }
         match self.backlog().await? {
             Some(0) | None => Ok(Teardown::Done),
             Some(left) => Ok(pending(
                 "Draining",
-                format!("{left} files or messages are waited for; annotate the pipeline with {} to discard them", labels::DISCARD_BACKLOG),
+                format!(
+                    "{left} files or messages are waited for; annotate the pipeline with {} to discard them",
+                    labels::DISCARD_BACKLOG
+                ),
             )),
         }
     }
@@ -150,16 +173,31 @@ impl Scene<'_> {
     /// Replicas that have not loaded the closed pipeline. Those of a gateway that is gone are none.
     async fn open_replicas(&self) -> Result<usize, Error> {
         let namespace = Some(self.namespace.as_str());
-        let gateway = self.applier.get::<StatefulSet>(namespace, objects::GATEWAY).await?;
-        let replicas = gateway.and_then(|gateway| gateway.spec?.replicas).unwrap_or_default();
-        let secret = self.applier.get::<Secret>(namespace, objects::INTERNAL).await?;
-        let token = secret.and_then(|secret| text(&secret, TOKEN)).unwrap_or_default();
+        let gateway = self
+            .applier
+            .get::<StatefulSet>(namespace, objects::GATEWAY)
+            .await?;
+        let replicas = gateway
+            .and_then(|gateway| gateway.spec?.replicas)
+            .unwrap_or_default();
+        let secret = self
+            .applier
+            .get::<Secret>(namespace, objects::INTERNAL)
+            .await?;
+        let token = secret
+            .and_then(|secret| text(&secret, TOKEN))
+            .unwrap_or_default();
         let generation = self.pipeline.metadata.generation.unwrap_or_default();
         let mut open = 0;
         for ordinal in 0..u16::try_from(replicas).unwrap_or_default() {
-            let state = self.ctx.gateways.state(&replica_url(&self.tenant, ordinal), token.trim_end()).await;
+            let state = self
+                .ctx
+                .gateways
+                .state(&replica_url(&self.tenant, ordinal), token.trim_end())
+                .await;
             let closed = state.is_ok_and(|state| {
-                status::loaded(&state, self.name.as_str()).is_none_or(|loaded| loaded.generation >= generation)
+                status::loaded(&state, self.name.as_str())
+                    .is_none_or(|loaded| loaded.generation >= generation)
             });
             open += usize::from(!closed);
         }
@@ -191,8 +229,14 @@ impl Scene<'_> {
     /// Nothing new is taken; what was accepted is thrown away, and it is said before how much that is.
     async fn discard(&self) -> Result<Teardown, Error> {
         self.close().await?;
-        let conditions = self.pipeline.status.as_ref().map(|status| &status.conditions.conditions);
-        let told = conditions.is_some_and(|all| crate::conditions::holds(all, crate::tenant::status::BACKLOG_DISCARDED));
+        let conditions = self
+            .pipeline
+            .status
+            .as_ref()
+            .map(|status| &status.conditions.conditions);
+        let told = conditions.is_some_and(|all| {
+            crate::conditions::holds(all, crate::tenant::status::BACKLOG_DISCARDED)
+        });
         if told {
             return Ok(Teardown::Done);
         }
@@ -210,7 +254,10 @@ impl Scene<'_> {
 
     async fn delete(&self, living: bool) -> Result<Teardown, Error> {
         if !delete_ingest(&self.applier, &self.namespace, &self.name).await? {
-            return Ok(pending("StoppingIngest", "the ingest apps are being stopped"));
+            return Ok(pending(
+                "StoppingIngest",
+                "the ingest apps are being stopped",
+            ));
         }
         self.delete_queues().await?;
         // At the end of its Tenant the pipeline stays closed with its reason until the gateway goes.
@@ -222,15 +269,23 @@ impl Scene<'_> {
 
     async fn delete_queues(&self) -> Result<(), Error> {
         let Some(admin) = self.broker().await? else {
-            self.event("CleanupSkipped", "clean-up of queues skipped: the Broker is gone, and its queues with it").await;
+            self.event(
+                "CleanupSkipped",
+                "clean-up of queues skipped: the Broker is gone, and its queues with it",
+            )
+            .await;
             return Ok(());
         };
         let (queue, dead) = (self.name.queue(), self.name.dead_letter_queue());
-        Ok(admin.delete_queues(&self.tenant.vhost(), &queue, &dead).await?)
+        Ok(admin
+            .delete_queues(&self.tenant.vhost(), &queue, &dead)
+            .await?)
     }
 
     /// [`None`] when there is no such Broker: its queues are gone with it.
-    async fn broker(&self) -> Result<Option<std::sync::Arc<dyn simbdp_broker::BrokerAdmin>>, Error> {
+    async fn broker(
+        &self,
+    ) -> Result<Option<std::sync::Arc<dyn simbdp_broker::BrokerAdmin>>, Error> {
         match broker(self.ctx, &self.tenant).await? {
             Some(broker) => Ok(broker_admin(self.ctx, &broker).await?),
             None => Ok(None),

@@ -15,7 +15,10 @@ use crate::tenant::credentials::{PASSWORD, TOKEN, startup_digest};
 
 /// A pipeline in a namespace that is no tenant's.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("namespace `{namespace}` is not a tenant's: create the IngestPipeline in the namespace `tenant-<name>` of a Tenant; {}", known(tenants))]
+#[error(
+    "namespace `{namespace}` is not a tenant's: create the IngestPipeline in the namespace `tenant-<name>` of a Tenant; {}",
+    known(tenants)
+)]
 pub struct Homeless {
     /// Where the pipeline is.
     pub namespace: String,
@@ -63,7 +66,9 @@ pub fn home(namespace: &Namespace, tenant: Option<&Tenant>) -> Option<Home> {
     }
     let Some(tenant) = tenant else {
         return Some(Home::Stopped {
-            message: format!("Tenant `{name}` is not there and its namespace is retained: apply the Tenant again"),
+            message: format!(
+                "Tenant `{name}` is not there and its namespace is retained: apply the Tenant again"
+            ),
             tenant: name,
         });
     };
@@ -73,7 +78,10 @@ pub fn home(namespace: &Namespace, tenant: Option<&Tenant>) -> Option<Home> {
             tenant: name,
         });
     }
-    let recorded = tenant.status.as_ref().and_then(|status| status.namespace_uid.as_ref());
+    let recorded = tenant
+        .status
+        .as_ref()
+        .and_then(|status| status.namespace_uid.as_ref());
     match recorded {
         None => Some(Home::NotYet(format!("Tenant `{name}` is being set up"))),
         Some(uid) if Some(uid) == namespace.metadata.uid.as_ref() => {
@@ -138,10 +146,16 @@ pub struct Access {
 }
 
 /// Finds what a pipeline needs of its tenant.
-pub async fn dereference(ctx: &Context, applier: &Applier, tenant: &TenantName) -> Result<Found, Error> {
+pub async fn dereference(
+    ctx: &Context,
+    applier: &Applier,
+    tenant: &TenantName,
+) -> Result<Found, Error> {
     let namespace = tenant.namespace();
     let namespace = Some(namespace.as_str());
-    let gateway = applier.get::<StatefulSet>(namespace, objects::GATEWAY).await?;
+    let gateway = applier
+        .get::<StatefulSet>(namespace, objects::GATEWAY)
+        .await?;
     Ok(Found {
         coredms: applier.get::<CoreDms>(namespace, objects::COREDMS).await?,
         broker: broker(ctx, tenant).await?,
@@ -160,7 +174,8 @@ pub async fn broker(ctx: &Context, tenant: &TenantName) -> Result<Option<Broker>
         .get_opt(&tenant.namespace())
         .await
         .map_err(Error::reading("the tenant's namespace"))?;
-    let Some(name) = namespace.and_then(|namespace| namespace.annotations().get(labels::BROKER).cloned())
+    let Some(name) =
+        namespace.and_then(|namespace| namespace.annotations().get(labels::BROKER).cloned())
     else {
         return Ok(None);
     };
@@ -218,15 +233,32 @@ mod tests {
     #[test]
     fn a_namespace_is_a_tenant_s_only_by_uid_and_annotation() {
         let ours = namespace("tenant-acme", "u1", Some("acme"));
-        assert!(matches!(home(&ours, Some(&tenant(Some("u1")))), Some(Home::Living(..))));
-        assert!(matches!(home(&ours, Some(&tenant(None))), Some(Home::NotYet(_))));
+        assert!(matches!(
+            home(&ours, Some(&tenant(Some("u1")))),
+            Some(Home::Living(..))
+        ));
+        assert!(matches!(
+            home(&ours, Some(&tenant(None))),
+            Some(Home::NotYet(_))
+        ));
         assert!(matches!(home(&ours, None), Some(Home::Stopped { .. })));
         let mut leaving = ours.clone();
         leaving.metadata.deletion_timestamp =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
-        assert!(matches!(home(&leaving, Some(&tenant(Some("u1")))), Some(Home::Stopped { .. })));
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+            ));
+        assert!(matches!(
+            home(&leaving, Some(&tenant(Some("u1")))),
+            Some(Home::Stopped { .. })
+        ));
         assert_eq!(home(&ours, Some(&tenant(Some("u2")))), None);
-        assert_eq!(home(&namespace("tenant-acme", "u1", None), Some(&tenant(Some("u1")))), None);
+        assert_eq!(
+            home(
+                &namespace("tenant-acme", "u1", None),
+                Some(&tenant(Some("u1")))
+            ),
+            None
+        );
         assert_eq!(home(&namespace("default", "u1", Some("acme")), None), None);
     }
 

@@ -49,7 +49,10 @@ fn shared(others: &[String]) -> String {
     match others {
         [] => String::new(),
         [one] => format!(" (IngestPipeline `{one}` has the same table)"),
-        several => format!(" (the IngestPipelines {} have the same table)", several.join(", ")),
+        several => format!(
+            " (the IngestPipelines {} have the same table)",
+            several.join(", ")
+        ),
     }
 }
 
@@ -67,9 +70,10 @@ impl Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Homeless(_) | Self::Invalid(_) | Self::Ceilings(_) | Self::TableConflict { .. } => {
-                Class::Invalid
-            }
+            Self::Homeless(_)
+            | Self::Invalid(_)
+            | Self::Ceilings(_)
+            | Self::TableConflict { .. } => Class::Invalid,
             Self::Apply(error) => error.class(),
             Self::Tenant(error) => error.class(),
             Self::Dereference { .. } | Self::Broker(_) => Class::Transient,

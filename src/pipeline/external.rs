@@ -46,15 +46,25 @@ pub async fn table(
                 Ok((Stage::Done, None))
             }
             Ok(false) => Ok((
-                Stage::waiting("DatabaseNotReady", "the database's superuser has no Secret yet"),
+                Stage::waiting(
+                    "DatabaseNotReady",
+                    "the database's superuser has no Secret yet",
+                ),
                 None,
             )),
-            Err(Error::Tenant(crate::tenant::error::Error::Database(AdminError::TableConflict {
-                table,
-                column,
-                reason,
-            }))) => Err(Error::TableConflict {
-                conflict: AdminError::TableConflict { table, column, reason }.to_string(),
+            Err(Error::Tenant(crate::tenant::error::Error::Database(
+                AdminError::TableConflict {
+                    table,
+                    column,
+                    reason,
+                },
+            ))) => Err(Error::TableConflict {
+                conflict: AdminError::TableConflict {
+                    table,
+                    column,
+                    reason,
+                }
+                .to_string(),
                 others: others(ctx, object).await?,
             }),
             Err(error) => {
@@ -136,7 +146,10 @@ async fn ensure_queues(
         return Ok(waiting);
     }
     let Some(admin) = broker_admin(ctx, broker).await? else {
-        return Ok(Stage::waiting("BrokerNotReady", "the Broker's administrator has no Secret yet"));
+        return Ok(Stage::waiting(
+            "BrokerNotReady",
+            "the Broker's administrator has no Secret yet",
+        ));
     };
     admin.ensure_queues(&queues).await?;
     ctx.memory.ensured(what, wanted).await;
@@ -153,11 +166,19 @@ pub async fn totals(
     let admin = async || -> Result<Arc<dyn BrokerAdmin>, simbdp_broker::admin::AdminError> {
         match broker_admin(ctx, broker).await {
             Ok(Some(admin)) => Ok(admin),
-            Ok(None) => Err(simbdp_broker::admin::AdminError::Unavailable("no Secret yet".into())),
-            Err(error) => Err(simbdp_broker::admin::AdminError::Unavailable(error.to_string())),
+            Ok(None) => Err(simbdp_broker::admin::AdminError::Unavailable(
+                "no Secret yet".into(),
+            )),
+            Err(error) => Err(simbdp_broker::admin::AdminError::Unavailable(
+                error.to_string(),
+            )),
         }
     };
-    let totals = ctx.memory.totals(&broker.name_any(), &vhost, admin).await.ok()?;
+    let totals = ctx
+        .memory
+        .totals(&broker.name_any(), &vhost, admin)
+        .await
+        .ok()?;
     let queue = pipeline.name.queue();
     totals.iter().find(|totals| totals.name == queue).cloned()
 }

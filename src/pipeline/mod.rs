@@ -54,7 +54,9 @@ impl Controller for PipelineController {
         let valid = validate::validate(pipeline, &name, &ceilings)?;
         let found = dereference::dereference(ctx, &applier, &name).await?;
         let Some(access) = &found.access else {
-            return Ok(Observed::TenantNotReady("the tenant's Secrets are being made".to_owned()));
+            return Ok(Observed::TenantNotReady(
+                "the tenant's Secrets are being made".to_owned(),
+            ));
         };
 
         let (table, table_failure) =

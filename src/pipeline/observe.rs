@@ -24,7 +24,12 @@ pub async fn loaded(
         let url = replica_url(&pipeline.tenant, ordinal);
         let asked = ctx
             .memory
-            .state(ctx.gateways.as_ref(), &url, &access.internal_token, revision)
+            .state(
+                ctx.gateways.as_ref(),
+                &url,
+                &access.internal_token,
+                revision,
+            )
             .await;
         match asked {
             Ok(state) => loaded.push(status::loaded(&state, pipeline.name.as_str())),
@@ -35,7 +40,10 @@ pub async fn loaded(
 }
 
 /// Ready ingest apps of a pipeline whose app is not applied now.
-pub async fn ready_apps(applier: &Applier, pipeline: &ValidatedPipeline) -> Result<i32, ApplyError> {
+pub async fn ready_apps(
+    applier: &Applier,
+    pipeline: &ValidatedPipeline,
+) -> Result<i32, ApplyError> {
     let namespace = pipeline.tenant.namespace();
     let ingest = applier
         .get::<Deployment>(Some(&namespace), &pipeline.name.ingest_workload())

@@ -69,13 +69,18 @@ impl Parts {
         if wanted == 0 || answering < wanted {
             return Stage::waiting(
                 "GatewayNotReady",
-                format!("{answering} of {wanted} gateway replicas answer: see condition GatewayReady of the Tenant"),
+                format!(
+                    "{answering} of {wanted} gateway replicas answer: see condition GatewayReady of the Tenant"
+                ),
             );
         }
         match serving < wanted {
             true => Stage::waiting(
                 "GatewayLoading",
-                format!("{serving} of {wanted} gateway replicas have loaded generation {}", self.generation),
+                format!(
+                    "{serving} of {wanted} gateway replicas have loaded generation {}",
+                    self.generation
+                ),
             ),
             false => Stage::Done,
         }
@@ -95,7 +100,11 @@ impl Parts {
 
 /// What a gateway replica says of one pipeline.
 pub fn loaded(state: &GatewayState, pipeline: &str) -> Option<LoadedPipeline> {
-    state.pipelines.iter().find(|loaded| loaded.name == pipeline).cloned()
+    state
+        .pipelines
+        .iter()
+        .find(|loaded| loaded.name == pipeline)
+        .cloned()
 }
 
 /// Ready ingest apps, from a Deployment and its status.
@@ -119,9 +128,10 @@ pub fn status(
     };
     match outcome {
         Ok(Observed::Applied(parts)) => (figures(parts, described), facts(parts)),
-        Ok(Observed::TenantNotReady(message)) => {
-            (described, Facts::keeping(reconciling("TenantNotReady", message)))
-        }
+        Ok(Observed::TenantNotReady(message)) => (
+            described,
+            Facts::keeping(reconciling("TenantNotReady", message)),
+        ),
         Ok(Observed::TenantStopped(message)) => {
             let mut facts = stalled("TenantStopped", message);
             facts.push(Fact::not(ACCEPTING, "TenantStopped", message));
@@ -150,7 +160,9 @@ fn facts(parts: &Parts) -> Facts {
         "work is accepted and taken",
     );
     facts.extend([
-        parts.table.fact(TABLE_READY, "the table has every declared column"),
+        parts
+            .table
+            .fact(TABLE_READY, "the table has every declared column"),
         parts.queues.fact(QUEUES_READY, "the queues are in place"),
         accepting.fact(ACCEPTING, "every gateway replica accepts work"),
         active.fact(ACTIVE, "ingest apps are ready and take work"),
@@ -199,7 +211,10 @@ pub fn teardown_status(
     pipeline: &IngestPipeline,
     outcome: &Result<Teardown, Error>,
 ) -> (IngestPipelineStatus, Facts) {
-    (pipeline.status.clone().unwrap_or_default(), teardown_facts(outcome))
+    (
+        pipeline.status.clone().unwrap_or_default(),
+        teardown_facts(outcome),
+    )
 }
 
 #[cfg(test)]

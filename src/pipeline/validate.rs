@@ -6,7 +6,9 @@ use kube::Resource;
 use simbdp_api::IngestPipeline;
 use simbdp_api::common::{Quantity, QuantityError};
 use simbdp_api::names::{NameError, PipelineName, TenantName};
-use simbdp_api::pipeline::{BatchSpec, FileCount, Format, Period, StreamSpec, TableSpec};
+use simbdp_api::pipeline::{
+    BatchSpec, DEFAULT_MAX_FILE_SIZE, FileCount, Format, Period, StreamSpec, TableSpec,
+};
 use simbdp_api::wire::config::{BatchConstraints, Mode, StreamConstraints};
 use simbdp_record::constraints::{PatternError, whole_match};
 use simbdp_record::schema::{RowSchema, SchemaError};
@@ -130,18 +132,12 @@ fn batch_constraints(
     ceilings: &ValidatedCeilings,
 ) -> Result<BatchConstraints, Invalid> {
     let declared = &batch.constraints;
-    let max_file_size = bytes("spec.batch.constraints.maxFileSize", &declared.max_file_size)?;
-    if let Some(ceiling) = ceilings.max_file_size
-        && max_file_size > ceiling
-    {
-        return Err(Invalid::AboveCeiling {
-            field: "spec.batch.constraints.maxFileSize",
-            declared: declared.max_file_size.0.clone(),
-            ceiling: format!("{ceiling} bytes"),
-            right: format!("set {ceiling} or less"),
-        });
+    let max_file_size = max_file_size(declared.max_file_size.as_ref(), ceilings.max_file_size)?;
+    let ceiling = ceilings.formats.as_deref();
+    if let Some(formats) = &declared.formats {
+        check_formats(formats, ceiling)?;
     }
-    check_formats(&declared.formats, ceilings.formats.as_deref())?;
+    let formats = declared.formats.as_deref().or(ceiling);
     if let (Some(count), Some(ceiling)) = (declared.max_files, ceilings.max_files) {
         check_count(count, ceiling)?;
     }
@@ -149,13 +145,31 @@ fn batch_constraints(
         whole_match(pattern)?;
     }
     Ok(BatchConstraints {
-        formats: declared.formats.clone(),
+        formats: formats.map_or_else(Format::all, <[Format]>::to_vec),
         compression: declared.compression.clone(),
         max_file_size,
         max_files: declared.max_files,
         tenant_max_files: ceilings.max_files,
         name_pattern: declared.name_pattern.clone(),
     })
+}
+
+/// What is declared, within the ceiling; what is not declared is the ceiling.
+fn max_file_size(declared: Option<&Quantity>, ceiling: Option<u64>) -> Result<u64, Invalid> {
+    const FIELD: &str = "spec.batch.constraints.maxFileSize";
+    let Some(declared) = declared else {
+        return Ok(ceiling.unwrap_or(DEFAULT_MAX_FILE_SIZE));
+    };
+    let asked = bytes(FIELD, declared)?;
+    match ceiling {
+        Some(ceiling) if asked > ceiling => Err(Invalid::AboveCeiling {
+            field: FIELD,
+            declared: declared.0.clone(),
+            ceiling: format!("{ceiling} bytes"),
+            right: format!("set {ceiling} or less, or leave it out"),
+        }),
+        _ => Ok(asked),
+    }
 }
 
 fn check_formats(declared: &[Format], allowed: Option<&[Format]>) -> Result<(), Invalid> {

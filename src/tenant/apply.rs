@@ -32,8 +32,12 @@ pub async fn namespace(
         Claim::Ours { uid } => uid.clone(),
         Claim::Absent | Claim::Forget | Claim::Terminating => create(client, owner, broker).await?,
     };
-    applier.apply(&namespace::namespace(owner, &uid, broker)).await?;
-    applier.apply(&namespace::role_binding(owner, platform)).await?;
+    applier
+        .apply(&namespace::namespace(owner, &uid, broker))
+        .await?;
+    applier
+        .apply(&namespace::role_binding(owner, platform))
+        .await?;
     Ok(uid)
 }
 

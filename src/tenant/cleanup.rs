@@ -19,7 +19,7 @@ use super::dereference::{Found, dereference};
 use super::error::Error;
 use super::namespace::{Claim, claim};
 use super::observe::replica_url;
-use super::status::{BACKLOG_DISCARDED, DISCARDING, database_stage, Stage};
+use super::status::{BACKLOG_DISCARDED, DISCARDING, Stage, database_stage};
 use super::{apply, external};
 use crate::apply::{Applier, text};
 use crate::conditions::holds;
@@ -65,7 +65,10 @@ pub async fn cleanup(ctx: &Context, tenant: &Tenant) -> Result<Teardown, Error> 
     let Ok(name) = TenantName::new(tenant.name_any()) else {
         return Ok(Teardown::Done);
     };
-    let recorded = tenant.status.as_ref().and_then(|status| status.namespace_uid.as_deref());
+    let recorded = tenant
+        .status
+        .as_ref()
+        .and_then(|status| status.namespace_uid.as_deref());
     let found = dereference(&ctx.client, &name).await?;
     let whose = claim(&name, found.namespace.as_ref(), recorded);
     let scene = Scene {
@@ -115,26 +118,40 @@ impl Scene<'_> {
 
     async fn skipped(&self, what: &str, why: &str) -> Result<Teardown, Error> {
         let note = format!("{what} skipped: {why}");
-        self.ctx.events.warning(&self.about(), "TearDown", "CleanupSkipped", &note).await;
+        self.ctx
+            .events
+            .warning(&self.about(), "TearDown", "CleanupSkipped", &note)
+            .await;
         Ok(Teardown::Done)
     }
 
     /// Says how much is thrown away, in a condition and an event, before anything is.
     async fn tell_what_is_discarded(&self) -> Result<Teardown, Error> {
-        let conditions = self.tenant.status.as_ref().map(|status| &status.conditions.conditions);
+        let conditions = self
+            .tenant
+            .status
+            .as_ref()
+            .map(|status| &status.conditions.conditions);
         if conditions.is_some_and(|conditions| holds(conditions, BACKLOG_DISCARDED)) {
             return Ok(Teardown::Done);
         }
         let count = |count: Option<u64>, what: &str| match count {
             Some(count) => format!("{count} {what}"),
-            None => format!("an unknown number {}", what.replace("messages", "of messages").replace("files", "of files")),
+            None => format!(
+                "an unknown number {}",
+                what.replace("messages", "of messages")
+                    .replace("files", "of files")
+            ),
         };
         let message = format!(
             "deletionPolicy is Delete: {} and {} are discarded",
             count(self.queued().await?, "messages in queues"),
             count(self.staged().await?, "files in staging"),
         );
-        self.ctx.events.warning(&self.about(), "TearDown", "BacklogDiscarded", &message).await;
+        self.ctx
+            .events
+            .warning(&self.about(), "TearDown", "BacklogDiscarded", &message)
+            .await;
         Ok(Teardown::Pending {
             stage: DISCARDING,
             message,
@@ -148,7 +165,12 @@ impl Scene<'_> {
             return Ok(None);
         };
         match admin.queue_totals(&self.name.vhost()).await {
-            Ok(queues) => Ok(Some(queues.iter().map(|queue| queue.ready + queue.unacknowledged).sum())),
+            Ok(queues) => Ok(Some(
+                queues
+                    .iter()
+                    .map(|queue| queue.ready + queue.unacknowledged)
+                    .sum(),
+            )),
             Err(AdminError::Refused { .. }) => Ok(Some(0)),
             Err(error) => Err(error.into()),
         }
@@ -156,18 +178,31 @@ impl Scene<'_> {
 
     /// Files staged on all gateway replicas; [`None`] where one of them cannot be asked.
     async fn staged(&self) -> Result<Option<u64>, Error> {
-        let gateway = self.applier.get::<StatefulSet>(Some(&self.namespace), objects::GATEWAY).await?;
+        let gateway = self
+            .applier
+            .get::<StatefulSet>(Some(&self.namespace), objects::GATEWAY)
+            .await?;
         let Some(replicas) = gateway.and_then(|gateway| gateway.spec?.replicas) else {
             return Ok(Some(0));
         };
         if self.leaving {
             return Ok(None);
         }
-        let secret = self.applier.get::<Secret>(Some(&self.namespace), objects::INTERNAL).await?;
-        let token = secret.and_then(|secret| text(&secret, TOKEN)).unwrap_or_default();
+        let secret = self
+            .applier
+            .get::<Secret>(Some(&self.namespace), objects::INTERNAL)
+            .await?;
+        let token = secret
+            .and_then(|secret| text(&secret, TOKEN))
+            .unwrap_or_default();
         let mut sum = 0;
         for ordinal in 0..u16::try_from(replicas).unwrap_or_default() {
-            match self.ctx.gateways.state(&replica_url(&self.name, ordinal), &token).await {
+            match self
+                .ctx
+                .gateways
+                .state(&replica_url(&self.name, ordinal), &token)
+                .await
+            {
                 Ok(state) => sum += state.staged_files,
                 Err(_) => return Ok(None),
             }
@@ -178,21 +213,33 @@ impl Scene<'_> {
     /// Each pipeline is closed and cleaned up by its own controller, which does not wait for its backlog.
     async fn delete_pipelines(&self) -> Result<Teardown, Error> {
         let pipelines = self.list::<IngestPipeline>(None).await?;
-        for pipeline in pipelines.iter().filter(|pipeline| pipeline.metadata.deletion_timestamp.is_none()) {
-            self.applier.delete::<IngestPipeline>(Some(&self.namespace), &pipeline.name_any()).await?;
+        for pipeline in pipelines
+            .iter()
+            .filter(|pipeline| pipeline.metadata.deletion_timestamp.is_none())
+        {
+            self.applier
+                .delete::<IngestPipeline>(Some(&self.namespace), &pipeline.name_any())
+                .await?;
         }
         match pipelines.len() {
             0 => Ok(Teardown::Done),
-            left => Ok(pending("DeletingPipelines", format!("{left} pipelines are being closed and deleted"))),
+            left => Ok(pending(
+                "DeletingPipelines",
+                format!("{left} pipelines are being closed and deleted"),
+            )),
         }
     }
 
     /// The gateway and what is left of ingest apps. Staging volumes stay: their namespace decides.
     async fn stop_workloads(&self) -> Result<Teardown, Error> {
         let namespace = Some(self.namespace.as_str());
-        self.applier.delete::<StatefulSet>(namespace, objects::GATEWAY).await?;
+        self.applier
+            .delete::<StatefulSet>(namespace, objects::GATEWAY)
+            .await?;
         for ingest in self.list::<Deployment>(Some("ingest")).await? {
-            self.applier.delete::<Deployment>(namespace, &ingest.name_any()).await?;
+            self.applier
+                .delete::<Deployment>(namespace, &ingest.name_any())
+                .await?;
         }
         let gateways = self.list::<Pod>(Some("gateway")).await?.len();
         let apps = self.list::<Pod>(Some("ingest")).await?.len();
@@ -209,21 +256,33 @@ impl Scene<'_> {
 
     async fn drop_queues(&self) -> Result<Teardown, Error> {
         match self.broker().await? {
-            Some(admin) => Ok(admin.drop_tenancy(&external::broker_names(&self.name)).await.map(|()| Teardown::Done)?),
+            Some(admin) => Ok(admin
+                .drop_tenancy(&external::broker_names(&self.name))
+                .await
+                .map(|()| Teardown::Done)?),
             None => self.no_broker().await,
         }
     }
 
     async fn suspend_queues(&self) -> Result<Teardown, Error> {
         match self.broker().await? {
-            Some(admin) => Ok(admin.suspend_tenancy(&external::broker_names(&self.name)).await.map(|()| Teardown::Done)?),
+            Some(admin) => Ok(admin
+                .suspend_tenancy(&external::broker_names(&self.name))
+                .await
+                .map(|()| Teardown::Done)?),
             None => self.no_broker().await,
         }
     }
 
     async fn no_broker(&self) -> Result<Teardown, Error> {
         match self.broker_name() {
-            Some(name) => self.skipped("clean-up of queues", &format!("Broker `{name}` is gone, and its queues with it")).await,
+            Some(name) => {
+                self.skipped(
+                    "clean-up of queues",
+                    &format!("Broker `{name}` is gone, and its queues with it"),
+                )
+                .await
+            }
             None => Ok(Teardown::Done),
         }
     }
@@ -240,7 +299,9 @@ impl Scene<'_> {
     }
 
     /// [`None`] when there is no such Broker: its queues are gone with it.
-    async fn broker(&self) -> Result<Option<std::sync::Arc<dyn simbdp_broker::BrokerAdmin>>, Error> {
+    async fn broker(
+        &self,
+    ) -> Result<Option<std::sync::Arc<dyn simbdp_broker::BrokerAdmin>>, Error> {
         let Some(name) = self.broker_name() else {
             return Ok(None);
         };
@@ -252,23 +313,35 @@ impl Scene<'_> {
 
     async fn drop_roles_and_keyspaces(&self) -> Result<Teardown, Error> {
         match self.database().await? {
-            Some(admin) => Ok(admin.drop_tenancy(&external::database_names(&self.name)).await.map(|()| Teardown::Done)?),
+            Some(admin) => Ok(admin
+                .drop_tenancy(&external::database_names(&self.name))
+                .await
+                .map(|()| Teardown::Done)?),
             None => Ok(Teardown::Done),
         }
     }
 
     async fn suspend_roles(&self) -> Result<Teardown, Error> {
         match self.database().await? {
-            Some(admin) => Ok(admin.suspend_tenancy(&external::database_names(&self.name)).await.map(|()| Teardown::Done)?),
+            Some(admin) => Ok(admin
+                .suspend_tenancy(&external::database_names(&self.name))
+                .await
+                .map(|()| Teardown::Done)?),
             None => Ok(Teardown::Done),
         }
     }
 
     /// [`None`] when the database is gone or does not run: it is stopped next, or goes with its volumes,
     /// and to wait for it could be for ever.
-    async fn database(&self) -> Result<Option<std::sync::Arc<dyn simbdp_coredms::StoreAdmin>>, Error> {
-        let coredms = self.applier.get::<CoreDms>(Some(&self.namespace), objects::COREDMS).await?;
-        let Some(coredms) = coredms.filter(|coredms| coredms.metadata.deletion_timestamp.is_none()) else {
+    async fn database(
+        &self,
+    ) -> Result<Option<std::sync::Arc<dyn simbdp_coredms::StoreAdmin>>, Error> {
+        let coredms = self
+            .applier
+            .get::<CoreDms>(Some(&self.namespace), objects::COREDMS)
+            .await?;
+        let Some(coredms) = coredms.filter(|coredms| coredms.metadata.deletion_timestamp.is_none())
+        else {
             return Ok(None);
         };
         let admin = match database_stage(&coredms) {
@@ -276,7 +349,11 @@ impl Scene<'_> {
             Stage::Done | Stage::Waiting { .. } => None,
         };
         if admin.is_none() {
-            self.skipped("clean-up of roles and keyspaces", "the database does not run").await?;
+            self.skipped(
+                "clean-up of roles and keyspaces",
+                "the database does not run",
+            )
+            .await?;
         }
         Ok(admin)
     }
@@ -284,7 +361,11 @@ impl Scene<'_> {
     /// The CoreDms goes, and its volumes as the Tenant's policy says now, whatever it said before.
     async fn delete_database(&self) -> Result<Teardown, Error> {
         let namespace = Some(self.namespace.as_str());
-        let Some(coredms) = self.applier.get::<CoreDms>(namespace, objects::COREDMS).await? else {
+        let Some(coredms) = self
+            .applier
+            .get::<CoreDms>(namespace, objects::COREDMS)
+            .await?
+        else {
             return Ok(Teardown::Done);
         };
         let policy = self.tenant.spec.deletion_policy;
@@ -292,13 +373,18 @@ impl Scene<'_> {
             if coredms.spec.deletion_policy != policy {
                 self.set_policy(policy).await?;
             }
-            self.applier.delete::<CoreDms>(namespace, objects::COREDMS).await?;
+            self.applier
+                .delete::<CoreDms>(namespace, objects::COREDMS)
+                .await?;
         }
         let volumes = match policy {
             DeletionPolicy::Delete => "its volumes are deleted",
             DeletionPolicy::Retain => "its volumes stay",
         };
-        Ok(pending("StoppingDatabase", format!("the database is being stopped; {volumes}")))
+        Ok(pending(
+            "StoppingDatabase",
+            format!("the database is being stopped; {volumes}"),
+        ))
     }
 
     async fn set_policy(&self, policy: DeletionPolicy) -> Result<(), Error> {
@@ -310,13 +396,22 @@ impl Scene<'_> {
         let patch = Patch::Merge(serde_json::json!({"spec": {"deletionPolicy": policy}}));
         match api.patch(objects::COREDMS, &params, &patch).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(drop).map_err(Error::reading("the database's policy")),
+            other => other
+                .map(drop)
+                .map_err(Error::reading("the database's policy")),
         }
     }
 
     async fn delete_namespace(&self) -> Result<Teardown, Error> {
-        let Some(ObjectMeta { uid, deletion_timestamp, .. }) =
-            self.found.namespace.as_ref().map(|namespace| &namespace.metadata)
+        let Some(ObjectMeta {
+            uid,
+            deletion_timestamp,
+            ..
+        }) = self
+            .found
+            .namespace
+            .as_ref()
+            .map(|namespace| &namespace.metadata)
         else {
             return Ok(Teardown::Done);
         };
@@ -328,16 +423,29 @@ impl Scene<'_> {
             });
             match api.delete(&self.namespace, &params).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Teardown::Done),
-                other => other.map(drop).map_err(Error::reading("the tenant's namespace, to delete it"))?,
+                other => other
+                    .map(drop)
+                    .map_err(Error::reading("the tenant's namespace, to delete it"))?,
             }
         }
-        Ok(pending("DeletingNamespace", format!("namespace {} is being deleted", self.namespace)))
+        Ok(pending(
+            "DeletingNamespace",
+            format!("namespace {} is being deleted", self.namespace),
+        ))
     }
 
     /// Objects of the tenant's namespace; of a component of ours alone when one is named.
-    async fn list<K: crate::apply::Appliable>(&self, component: Option<&str>) -> Result<Vec<K>, Error> {
+    async fn list<K: crate::apply::Appliable>(
+        &self,
+        component: Option<&str>,
+    ) -> Result<Vec<K>, Error> {
         let selector = component.map(|component| {
-            format!("{}={},{}={component}", labels::TENANT, self.name, labels::APP_COMPONENT)
+            format!(
+                "{}={},{}={component}",
+                labels::TENANT,
+                self.name,
+                labels::APP_COMPONENT
+            )
         });
         Ok(self
             .applier

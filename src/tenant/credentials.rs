@@ -16,7 +16,9 @@ pub const TOKEN: &str = "token";
 
 /// A Secret that was edited such that nobody can use it.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("Secret `{secret}`: `{key}` is empty or not UTF-8; set another one, or remove the key to get a new one")]
+#[error(
+    "Secret `{secret}`: `{key}` is empty or not UTF-8; set another one, or remove the key to get a new one"
+)]
 pub struct Unusable {
     /// Name of the Secret.
     pub secret: String,
@@ -162,7 +164,10 @@ mod tests {
         for password in ["", "\n"] {
             let error = read(&secrets(&[(PASSWORD, password), (TOKEN, "t")]), &[ada()]).err();
             let error = error.unwrap().to_string();
-            assert!(error.starts_with("Secret `user-ada`: `password` is empty"), "{error}");
+            assert!(
+                error.starts_with("Secret `user-ada`: `password` is empty"),
+                "{error}"
+            );
         }
     }
 

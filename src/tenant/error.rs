@@ -60,7 +60,9 @@ impl Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Name(_) | Self::Invalid(_) | Self::Taken(_) | Self::Credentials(_) => Class::Invalid,
+            Self::Name(_) | Self::Invalid(_) | Self::Taken(_) | Self::Credentials(_) => {
+                Class::Invalid
+            }
             Self::Apply(error) => error.class(),
             Self::Dereference { .. } | Self::Hash(_) | Self::Broker(_) | Self::Database(_) => {
                 Class::Transient

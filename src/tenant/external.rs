@@ -79,7 +79,10 @@ pub async fn database_admin(
     let (name, namespace) = (coredms.name_any(), coredms.namespace().unwrap_or_default());
     let secret = ctx
         .applier(MANAGER)
-        .get::<Secret>(Some(&namespace), &database_names_of::superuser_secret(&name))
+        .get::<Secret>(
+            Some(&namespace),
+            &database_names_of::superuser_secret(&name),
+        )
         .await?;
     let login = secret.and_then(|secret| {
         let username = text(&secret, database_names_of::USERNAME)?;
@@ -121,12 +124,23 @@ pub async fn database(
     ]);
     let ensure = async || {
         let Some(admin) = database_admin(ctx, coredms).await? else {
-            return Ok(Stage::waiting("DatabaseNotReady", "the database's superuser has no Secret yet"));
+            return Ok(Stage::waiting(
+                "DatabaseNotReady",
+                "the database's superuser has no Secret yet",
+            ));
         };
         admin.ensure_tenancy(&tenancy).await?;
         Ok(Stage::Done)
     };
-    once(ctx, tenant, "database", wanted, database_stage(coredms), ensure).await
+    once(
+        ctx,
+        tenant,
+        "database",
+        wanted,
+        database_stage(coredms),
+        ensure,
+    )
+    .await
 }
 
 /// The tenancy in the broker: virtual host, user, permissions and limits.
@@ -150,7 +164,10 @@ pub async fn broker(
     let wanted = digest(&[&tenancy.password, &since_ready(broker)]);
     let ensure = async || {
         let Some(admin) = broker_admin(ctx, broker).await? else {
-            return Ok(Stage::waiting("BrokerNotReady", "the Broker's administrator has no Secret yet"));
+            return Ok(Stage::waiting(
+                "BrokerNotReady",
+                "the Broker's administrator has no Secret yet",
+            ));
         };
         admin.ensure_tenancy(&tenancy).await?;
         Ok(Stage::Done)

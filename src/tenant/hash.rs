@@ -57,13 +57,20 @@ impl Hasher {
         key.update((login.password.len() as u64).to_be_bytes());
         key.update(login.password.as_bytes());
         key.update(login.token.as_bytes());
-        let (user, password, salt) = (login.name.clone(), login.password.clone(), salt(&login.token));
+        let (user, password, salt) = (
+            login.name.clone(),
+            login.password.clone(),
+            salt(&login.token),
+        );
         let work = async move {
             let reason = tokio::task::spawn_blocking(move || hash(&password, &salt)).await;
             match reason {
                 Ok(Ok(hash)) => Ok(hash),
                 Ok(Err(reason)) => Err(HashError { user, reason }),
-                Err(join) => Err(HashError { user, reason: join.to_string() }),
+                Err(join) => Err(HashError {
+                    user,
+                    reason: join.to_string(),
+                }),
             }
         };
         self.done
@@ -108,7 +115,10 @@ mod tests {
     async fn a_hash_verifies_repeats_and_follows_password_and_token() {
         let hasher = Hasher::default();
         let one = hasher.hash(&login("secret", "t1")).await.unwrap();
-        let again = Hasher::default().hash(&login("secret", "t1")).await.unwrap();
+        let again = Hasher::default()
+            .hash(&login("secret", "t1"))
+            .await
+            .unwrap();
         let other_token = hasher.hash(&login("secret", "t2")).await.unwrap();
         let other_password = hasher.hash(&login("other", "t1")).await.unwrap();
         assert!(one.starts_with("$argon2id$v=19$"));
@@ -116,13 +126,24 @@ mod tests {
         assert_ne!(one, other_token);
         assert_ne!(one, other_password);
         let parsed = PasswordHash::new(&one).unwrap();
-        assert!(Argon2::default().verify_password(b"secret", &parsed).is_ok());
-        assert!(Argon2::default().verify_password(b"wrong", &parsed).is_err());
+        assert!(
+            Argon2::default()
+                .verify_password(b"secret", &parsed)
+                .is_ok()
+        );
+        assert!(
+            Argon2::default()
+                .verify_password(b"wrong", &parsed)
+                .is_err()
+        );
     }
 
     #[tokio::test]
     async fn the_users_file_holds_nothing_to_log_in_with() {
-        let users = Hasher::default().users(&[login("secret", "token")]).await.unwrap();
+        let users = Hasher::default()
+            .users(&[login("secret", "token")])
+            .await
+            .unwrap();
         let json = serde_json::to_string(&users).unwrap();
         assert!(!json.contains("\"secret\"") && !json.contains("\"token\""));
         assert_eq!(users.users[0].token_sha256, token_digest("token"));

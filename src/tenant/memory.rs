@@ -34,10 +34,22 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             hasher: Hasher::default(),
-            ensured: Cache::builder().max_capacity(CAPACITY).time_to_live(LOOK_AGAIN).build(),
-            since: Cache::builder().max_capacity(CAPACITY).time_to_idle(LOOK_AGAIN).build(),
-            totals: Cache::builder().max_capacity(CAPACITY).time_to_live(FIGURES).build(),
-            states: Cache::builder().max_capacity(CAPACITY).time_to_live(FIGURES).build(),
+            ensured: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(LOOK_AGAIN)
+                .build(),
+            since: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_idle(LOOK_AGAIN)
+                .build(),
+            totals: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(FIGURES)
+                .build(),
+            states: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(FIGURES)
+                .build(),
         }
     }
 }

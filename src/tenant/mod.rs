@@ -47,7 +47,10 @@ impl Controller for TenantController {
 
     async fn reconcile(ctx: &Context, tenant: &Tenant) -> Result<Observed, Error> {
         let name = TenantName::new(tenant.name_any())?;
-        let recorded = tenant.status.as_ref().and_then(|status| status.namespace_uid.as_deref());
+        let recorded = tenant
+            .status
+            .as_ref()
+            .and_then(|status| status.namespace_uid.as_deref());
         let found = dereference::dereference(&ctx.client, &name).await?;
         let claim = namespace::claim(&name, found.namespace.as_ref(), recorded)?;
         let valid = validate::validate(tenant, &found.brokers, found.current_broker())?;
@@ -58,8 +61,15 @@ impl Controller for TenantController {
         let platform = Platform::of(ctx);
         let owner = Owner::tenant(&name, &platform);
         let applier = ctx.applier(Self::MANAGER);
-        let namespace_uid =
-            apply::namespace(&ctx.client, &applier, &owner, &claim, &valid.broker, &platform).await?;
+        let namespace_uid = apply::namespace(
+            &ctx.client,
+            &applier,
+            &owner,
+            &claim,
+            &valid.broker,
+            &platform,
+        )
+        .await?;
         ctx.secrets.watch(&name.namespace());
         let generated =
             build::secrets::generated(&owner, &valid.broker, &valid.users, &platform, random_text);
@@ -76,12 +86,22 @@ impl Controller for TenantController {
 
         let (database, database_failure) =
             external::database(ctx, tenant, &name, &applied.coredms, &credentials).await;
-        let (broker, broker_failure) =
-            external::broker(ctx, tenant, &name, found.broker(&valid.broker), &credentials).await;
+        let (broker, broker_failure) = external::broker(
+            ctx,
+            tenant,
+            &name,
+            found.broker(&valid.broker),
+            &credentials,
+        )
+        .await;
         Ok(Observed::Applied(Box::new(Parts {
             namespace_uid,
             broker_name: valid.broker,
-            members: applied.coredms.status.as_ref().and_then(|status| status.members.clone()),
+            members: applied
+                .coredms
+                .status
+                .as_ref()
+                .and_then(|status| status.members.clone()),
             database,
             broker,
             gateway: status::gateway_stage(&applied, valid.gateway.replicas),

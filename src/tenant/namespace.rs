@@ -58,7 +58,10 @@ pub fn claim(
         });
     };
     let metadata = &namespace.metadata;
-    let annotation = metadata.annotations.as_ref().and_then(|all| all.get(OWNED_BY_TENANT));
+    let annotation = metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(OWNED_BY_TENANT));
     let uid = metadata.uid.clone().unwrap_or_default();
     match recorded {
         _ if annotation.map(String::as_str) != Some(tenant.as_str()) => {
@@ -82,14 +85,16 @@ mod tests {
     fn namespace(uid: &str, annotation: Option<&str>) -> Namespace {
         let mut namespace = Namespace::default();
         namespace.metadata.uid = Some(uid.into());
-        namespace.metadata.annotations = annotation.map(|name| [(OWNED_BY_TENANT.to_owned(), name.to_owned())].into());
+        namespace.metadata.annotations =
+            annotation.map(|name| [(OWNED_BY_TENANT.to_owned(), name.to_owned())].into());
         namespace
     }
 
     #[test]
     fn whose_a_namespace_is() {
         let tenant = TenantName::new("acme").unwrap();
-        let claim = |namespace: Option<Namespace>, recorded| claim(&tenant, namespace.as_ref(), recorded);
+        let claim =
+            |namespace: Option<Namespace>, recorded| claim(&tenant, namespace.as_ref(), recorded);
         let ours = Ok(Claim::Ours { uid: "u1".into() });
         let foreign = Err(Taken::Foreign("tenant-acme".into()));
         assert_eq!(claim(None, None), Ok(Claim::Absent));
@@ -100,7 +105,11 @@ mod tests {
         assert_eq!(claim(Some(namespace("u1", None)), Some("u1")), foreign);
         assert_eq!(claim(Some(namespace("u1", Some("other"))), None), foreign);
         let replaced = claim(Some(namespace("u2", Some("acme"))), Some("u1")).unwrap_err();
-        assert!(replaced.to_string().contains("UID u2, but the one on record is u1"));
+        assert!(
+            replaced
+                .to_string()
+                .contains("UID u2, but the one on record is u1")
+        );
     }
 
     #[test]
@@ -108,6 +117,9 @@ mod tests {
         let tenant = TenantName::new("acme").unwrap();
         let mut leaving = namespace("u1", Some("acme"));
         leaving.metadata.deletion_timestamp = Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
-        assert_eq!(claim(&tenant, Some(&leaving), Some("u1")), Ok(Claim::Terminating));
+        assert_eq!(
+            claim(&tenant, Some(&leaving), Some("u1")),
+            Ok(Claim::Terminating)
+        );
     }
 }

@@ -20,8 +20,13 @@ pub fn replica_url(tenant: &TenantName, ordinal: u16) -> String {
 }
 
 /// The gateway as it is.
-pub async fn gateway(applier: &Applier, tenant: &TenantName) -> Result<Option<StatefulSet>, ApplyError> {
-    applier.get::<StatefulSet>(Some(&tenant.namespace()), objects::GATEWAY).await
+pub async fn gateway(
+    applier: &Applier,
+    tenant: &TenantName,
+) -> Result<Option<StatefulSet>, ApplyError> {
+    applier
+        .get::<StatefulSet>(Some(&tenant.namespace()), objects::GATEWAY)
+        .await
 }
 
 /// Replicas that the gateway is to have: those asked for, and while something is staged on a further

@@ -104,14 +104,23 @@ pub struct Parts {
 
 /// How far the gateway is, from the applied object and its status.
 pub fn gateway_stage(resources: &Resources<Applied>, asked: u16) -> Stage {
-    let StatefulSet { spec, status, metadata } = &resources.gateway;
-    let wanted = spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
+    let StatefulSet {
+        spec,
+        status,
+        metadata,
+    } = &resources.gateway;
+    let wanted = spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or_default();
     // Until the workload's controller has seen the newest template, its figures are about another one.
     let current = status.as_ref().filter(|status| {
         status.observed_generation >= metadata.generation
             && status.update_revision == status.current_revision
     });
-    let ready = current.and_then(|status| status.ready_replicas).unwrap_or_default();
+    let ready = current
+        .and_then(|status| status.ready_replicas)
+        .unwrap_or_default();
     if ready < wanted {
         return Stage::waiting(
             "GatewayNotReady",
@@ -124,7 +133,10 @@ pub fn gateway_stage(resources: &Resources<Applied>, asked: u16) -> Stage {
     match wanted > i32::from(asked) {
         true => Stage::waiting(
             "FilesStaged",
-            format!("gateway replica {} has staged files, or cannot be asked: it goes when they are ingested", wanted - 1),
+            format!(
+                "gateway replica {} has staged files, or cannot be asked: it goes when they are ingested",
+                wanted - 1
+            ),
         ),
         false => Stage::Done,
     }
@@ -177,7 +189,10 @@ pub fn status(tenant: &Tenant, outcome: &Result<Observed, Error>) -> (TenantStat
                 namespace_uid: None,
                 ..previous
             };
-            let facts = reconciling("NamespaceGone", "the tenant's namespace is gone, or going; it is made anew");
+            let facts = reconciling(
+                "NamespaceGone",
+                "the tenant's namespace is gone, or going; it is made anew",
+            );
             (status, Facts::keeping(facts))
         }
         Err(error) => (previous, failed(error)),
@@ -185,14 +200,20 @@ pub fn status(tenant: &Tenant, outcome: &Result<Observed, Error>) -> (TenantStat
 }
 
 fn applied(tenant: &Tenant, parts: &Parts) -> (TenantStatus, Facts) {
-    let namespace = TenantName::new(tenant.name_any()).map(|name| name.namespace()).ok();
+    let namespace = TenantName::new(tenant.name_any())
+        .map(|name| name.namespace())
+        .ok();
     let mut facts = whole(
         [&parts.database, &parts.broker, &parts.gateway],
         "the tenant can be used",
     );
     facts.extend([
-        parts.database.fact(DATABASE_READY, "keyspaces and roles are in place"),
-        parts.broker.fact(BROKER_READY, "virtual host and user are in place"),
+        parts
+            .database
+            .fact(DATABASE_READY, "keyspaces and roles are in place"),
+        parts
+            .broker
+            .fact(BROKER_READY, "virtual host and user are in place"),
         parts.gateway.fact(GATEWAY_READY, "every replica is ready"),
         Fact::is(CREDENTIALS_READY, "Ready", "every Secret is in place"),
     ]);
@@ -203,7 +224,11 @@ fn applied(tenant: &Tenant, parts: &Parts) -> (TenantStatus, Facts) {
             .map(|namespace| format!("http://{}.{namespace}.svc:{GATEWAY_PORT}", objects::GATEWAY)),
         namespace,
         namespace_uid: Some(parts.namespace_uid.clone()),
-        database: Some(format!("{} {members}", objects::COREDMS).trim_end().to_owned()),
+        database: Some(
+            format!("{} {members}", objects::COREDMS)
+                .trim_end()
+                .to_owned(),
+        ),
         broker: Some(parts.broker_name.clone()),
         ..Default::default()
     };
@@ -236,7 +261,10 @@ pub fn teardown_status(
     tenant: &Tenant,
     outcome: &Result<Teardown, Error>,
 ) -> (TenantStatus, Facts) {
-    (tenant.status.clone().unwrap_or_default(), teardown_facts(outcome))
+    (
+        tenant.status.clone().unwrap_or_default(),
+        teardown_facts(outcome),
+    )
 }
 
 /// Facts of a teardown, of any kind that has one of several steps.

@@ -90,7 +90,9 @@ pub enum Invalid {
         sum: String,
     },
     /// Volumes are claimed once.
-    #[error("spec.gateway.staging is {asked}, but the gateway's volumes are {claimed} and cannot be changed: set it back")]
+    #[error(
+        "spec.gateway.staging is {asked}, but the gateway's volumes are {claimed} and cannot be changed: set it back"
+    )]
     StagingChanged {
         /// What is declared now.
         asked: String,
@@ -247,7 +249,10 @@ fn choose_broker(
     current: Option<&str>,
 ) -> Result<String, Invalid> {
     let names = || {
-        let mut names: Vec<String> = brokers.iter().filter_map(|b| b.metadata.name.clone()).collect();
+        let mut names: Vec<String> = brokers
+            .iter()
+            .filter_map(|b| b.metadata.name.clone())
+            .collect();
         names.sort();
         names
     };
@@ -287,10 +292,18 @@ fn choose_broker(
 
 /// Checks that the staging volumes of a gateway that is there are asked for as they were claimed.
 pub fn check_staging(asked: &StorageSpec, gateway: &StatefulSet) -> Result<(), Invalid> {
-    let claims = gateway.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten());
+    let claims = gateway
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volume_claim_templates.iter().flatten());
     for claim in claims.filter_map(|claim| claim.spec.as_ref()) {
-        let requests = claim.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        let size = requests.and_then(|requests| requests.get("storage")).map(|size| size.0.clone());
+        let requests = claim
+            .resources
+            .as_ref()
+            .and_then(|resources| resources.requests.as_ref());
+        let size = requests
+            .and_then(|requests| requests.get("storage"))
+            .map(|size| size.0.clone());
         let class = claim.storage_class_name.clone();
         if size.as_ref() != Some(&asked.size.canonical().0) || class != asked.storage_class_name {
             return Err(Invalid::StagingChanged {
@@ -317,11 +330,16 @@ fn check_quota(
     gateway: &ValidatedGateway,
     member: MemberNeeds,
 ) -> Result<(), Invalid> {
-    let staging = gateway.staging.size.bytes().map_err(quantity("spec.gateway.staging.size"))?;
+    let staging = gateway
+        .staging
+        .size
+        .bytes()
+        .map_err(quantity("spec.gateway.staging.size"))?;
     let total = |of_member: u64, of_gateway: u64| {
         u64::from(coredms.replicas) * of_member + u64::from(gateway.replicas) * of_gateway
     };
-    let check = |field, declared: Option<u64>, needed: u64, show: fn(u64) -> String| match declared {
+    let check = |field, declared: Option<u64>, needed: u64, show: fn(u64) -> String| match declared
+    {
         Some(declared) if declared < needed => Err(Invalid::QuotaTooSmall {
             field,
             declared: show(declared),
@@ -330,21 +348,47 @@ fn check_quota(
                 "{} database members and {} gateway {}",
                 coredms.replicas,
                 gateway.replicas,
-                if gateway.replicas == 1 { "replica" } else { "replicas" }
+                if gateway.replicas == 1 {
+                    "replica"
+                } else {
+                    "replicas"
+                }
             ),
         }),
         _ => Ok(()),
     };
-    let parse = |field, declared: &Option<Quantity>, read: fn(&Quantity) -> Result<u64, QuantityError>| {
-        declared.as_ref().map(read).transpose().map_err(quantity(field))
-    };
+    let parse =
+        |field, declared: &Option<Quantity>, read: fn(&Quantity) -> Result<u64, QuantityError>| {
+            declared
+                .as_ref()
+                .map(read)
+                .transpose()
+                .map_err(quantity(field))
+        };
     let storage = parse("spec.quota.storage", &quota.storage, Quantity::bytes)?;
     let cpu = parse("spec.quota.cpu", &quota.cpu, Quantity::millis)?;
     let memory = parse("spec.quota.memory", &quota.memory, Quantity::bytes)?;
-    check("pods", quota.pods.map(u64::from), total(1, 1), |pods| pods.to_string())?;
-    check("storage", storage, total(member.storage, staging), show_bytes)?;
-    check("cpu", cpu, total(member.cpu, gateway::CPU_REQUEST_MILLIS), show_millis)?;
-    check("memory", memory, total(member.memory_limit, gateway::MEMORY_LIMIT), show_bytes)
+    check("pods", quota.pods.map(u64::from), total(1, 1), |pods| {
+        pods.to_string()
+    })?;
+    check(
+        "storage",
+        storage,
+        total(member.storage, staging),
+        show_bytes,
+    )?;
+    check(
+        "cpu",
+        cpu,
+        total(member.cpu, gateway::CPU_REQUEST_MILLIS),
+        show_millis,
+    )?;
+    check(
+        "memory",
+        memory,
+        total(member.memory_limit, gateway::MEMORY_LIMIT),
+        show_bytes,
+    )
 }
 
 fn show_bytes(bytes: u64) -> String {

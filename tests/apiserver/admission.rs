@@ -1,10 +1,10 @@
 //! The API server takes the definitions within its cost budget, and refuses what it should with a
 //! message that says what would be right.
 
+use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
-use kube::Client;
 use serde_json::{Value, json};
 
 use crate::server;
@@ -35,8 +35,14 @@ fn object(kind: &str, name: &str, spec: Value) -> DynamicObject {
 
 /// Only asks: nothing is stored.
 async fn create(client: &Client, kind: &str, name: &str, spec: Value) -> Result<(), String> {
-    let ask = PostParams { dry_run: true, ..Default::default() };
-    match api(client, kind).create(&ask, &object(kind, name, spec)).await {
+    let ask = PostParams {
+        dry_run: true,
+        ..Default::default()
+    };
+    match api(client, kind)
+        .create(&ask, &object(kind, name, spec))
+        .await
+    {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
@@ -87,7 +93,10 @@ async fn the_smallest_object_of_each_kind_is_accepted() {
         ("Broker", json!({"storage": storage()})),
         ("CoreDms", json!({"storage": storage()})),
         ("IngestPipeline", pipeline(json!({}))),
-        ("IngestPipeline", pipeline(json!({"batch": null, "stream": {}}))),
+        (
+            "IngestPipeline",
+            pipeline(json!({"batch": null, "stream": {}})),
+        ),
     ] {
         assert_eq!(create(&client, kind, "small", spec).await, Ok(()), "{kind}");
     }
@@ -98,7 +107,10 @@ async fn reserved_words_are_accepted_as_names_of_columns() {
     let client = server::client().await;
     let table = json!({"columns": [{"name": "select", "type": "int"}], "primaryKey": {"partition": ["select"]}});
     let spec = pipeline(json!({"table": table}));
-    assert_eq!(create(&client, "IngestPipeline", "reserved", spec).await, Ok(()));
+    assert_eq!(
+        create(&client, "IngestPipeline", "reserved", spec).await,
+        Ok(())
+    );
 }
 
 #[tokio::test]
@@ -113,7 +125,10 @@ async fn bad_names_are_refused() {
     ] {
         for name in ["9lives", "a.b", &long] {
             let error = create(&client, kind, name, spec.clone()).await.unwrap_err();
-            assert!(error.contains("has 1 to 40 lower-case letters, digits and dashes"), "{kind} {name}: {error}");
+            assert!(
+                error.contains("has 1 to 40 lower-case letters, digits and dashes"),
+                "{kind} {name}: {error}"
+            );
         }
     }
 }
@@ -124,21 +139,56 @@ async fn bad_pipelines_are_refused_with_what_would_be_right() {
     let columns = |columns: Value| json!({"table": {"columns": columns, "primaryKey": null}});
     let key = |key: Value| json!({"table": {"primaryKey": key}});
     for (changes, message) in [
-        (json!({"stream": {}}), "exactly one of batch and stream must be set"),
-        (json!({"batch": null}), "exactly one of batch and stream must be set"),
-        (key(json!({"partition": ["nope"]})), "primaryKey.partition names a column that is not in columns"),
-        (key(json!({"partition": ["id"], "clustering": [{"column": "nope"}]})), "primaryKey.clustering names a column that is not in columns"),
-        (key(json!({"partition": ["id"], "clustering": [{"column": "id"}]})), "either in primaryKey.partition or in primaryKey.clustering"),
-        (columns(json!([{"name": "a", "type": "int"}, {"name": "a", "type": "text"}])), "Duplicate value"),
-        (columns(json!([{"name": "simbdp_source", "type": "int"}])), "column names that start with simbdp_ are the platform's own"),
-        (columns(json!([{"name": "a", "type": "int", "timeFormat": "%Y"}])), "timeFormat needs a column of type timestamp, date or time"),
-        (columns(json!([{"name": "a", "type": "varchar"}])), "should match"),
-        (columns(json!([{"name": "A", "type": "int"}])), "should match"),
+        (
+            json!({"stream": {}}),
+            "exactly one of batch and stream must be set",
+        ),
+        (
+            json!({"batch": null}),
+            "exactly one of batch and stream must be set",
+        ),
+        (
+            key(json!({"partition": ["nope"]})),
+            "primaryKey.partition names a column that is not in columns",
+        ),
+        (
+            key(json!({"partition": ["id"], "clustering": [{"column": "nope"}]})),
+            "primaryKey.clustering names a column that is not in columns",
+        ),
+        (
+            key(json!({"partition": ["id"], "clustering": [{"column": "id"}]})),
+            "either in primaryKey.partition or in primaryKey.clustering",
+        ),
+        (
+            columns(json!([{"name": "a", "type": "int"}, {"name": "a", "type": "text"}])),
+            "Duplicate value",
+        ),
+        (
+            columns(json!([{"name": "simbdp_source", "type": "int"}])),
+            "column names that start with simbdp_ are the platform's own",
+        ),
+        (
+            columns(json!([{"name": "a", "type": "int", "timeFormat": "%Y"}])),
+            "timeFormat needs a column of type timestamp, date or time",
+        ),
+        (
+            columns(json!([{"name": "a", "type": "varchar"}])),
+            "should match",
+        ),
+        (
+            columns(json!([{"name": "A", "type": "int"}])),
+            "should match",
+        ),
         (columns(json!([])), "should have at least 1 items"),
         (json!({"table": {"ttl": "1w"}}), "should match"),
-        (json!({"scaling": {"minReplicas": 0}}), "should be greater than or equal to 1"),
+        (
+            json!({"scaling": {"minReplicas": 0}}),
+            "should be greater than or equal to 1",
+        ),
     ] {
-        let error = create(&client, "IngestPipeline", "bad", pipeline(changes)).await.unwrap_err();
+        let error = create(&client, "IngestPipeline", "bad", pipeline(changes))
+            .await
+            .unwrap_err();
         assert!(error.contains(message), "wanted `{message}`, got: {error}");
     }
 }
@@ -153,16 +203,36 @@ async fn bad_tenants_are_refused_with_what_would_be_right() {
     };
     let reader = |name: &str| json!({"name": name, "role": "Reader"});
     for (changes, message) in [
-        (json!({"coredms": {"replicas": 2}}), "should be greater than or equal to 3"),
-        (json!({"coredms": {"engine": "Oracle"}}), "supported values: \"Cassandra\""),
-        (json!({"coredms": {"storage": {"size": "big"}}}), "should match"),
-        (json!({"users": [reader("ada"), reader("ada")]}), "Duplicate value"),
+        (
+            json!({"coredms": {"replicas": 2}}),
+            "should be greater than or equal to 3",
+        ),
+        (
+            json!({"coredms": {"engine": "Oracle"}}),
+            "supported values: \"Cassandra\"",
+        ),
+        (
+            json!({"coredms": {"storage": {"size": "big"}}}),
+            "should match",
+        ),
+        (
+            json!({"users": [reader("ada"), reader("ada")]}),
+            "Duplicate value",
+        ),
         (json!({"users": [reader("Ada")]}), "should match"),
-        (json!({"users": [{"name": "ada", "role": "Admin"}]}), "supported values: \"Writer\", \"Reader\""),
+        (
+            json!({"users": [{"name": "ada", "role": "Admin"}]}),
+            "supported values: \"Writer\", \"Reader\"",
+        ),
         (json!({"deletionPolicy": "Maybe"}), "supported values"),
-        (json!({"gateway": {"replicas": 0}}), "should be greater than or equal to 1"),
+        (
+            json!({"gateway": {"replicas": 0}}),
+            "should be greater than or equal to 1",
+        ),
     ] {
-        let error = create(&client, "Tenant", "bad", tenant(changes)).await.unwrap_err();
+        let error = create(&client, "Tenant", "bad", tenant(changes))
+            .await
+            .unwrap_err();
         assert!(error.contains(message), "wanted `{message}`, got: {error}");
     }
 }
@@ -172,19 +242,60 @@ async fn what_cannot_be_changed_is_refused() {
     let client = server::client().await;
     let storage_rule = "cannot be changed";
     for (kind, spec, change, message) in [
-        ("Tenant", json!({"coredms": {"storage": storage()}}), json!({"coredms": {"replicas": 5}}), "replicas cannot be changed yet"),
-        ("Tenant", json!({"coredms": {"storage": storage()}}), json!({"coredms": {"storage": {"size": "2Gi"}}}), storage_rule),
-        ("CoreDms", json!({"storage": storage()}), json!({"replicas": 5}), "replicas cannot be changed yet"),
-        ("CoreDms", json!({"storage": storage()}), json!({"storage": {"size": "2Gi"}}), storage_rule),
-        ("Broker", json!({"storage": storage()}), json!({"storage": {"size": "2Gi"}}), storage_rule),
-        ("IngestPipeline", pipeline(json!({})), json!({"batch": null, "stream": {}}), "a pipeline cannot change between batch and stream"),
-        ("IngestPipeline", pipeline(json!({})), json!({"table": {"name": "other"}}), "table.name is immutable"),
+        (
+            "Tenant",
+            json!({"coredms": {"storage": storage()}}),
+            json!({"coredms": {"replicas": 5}}),
+            "replicas cannot be changed yet",
+        ),
+        (
+            "Tenant",
+            json!({"coredms": {"storage": storage()}}),
+            json!({"coredms": {"storage": {"size": "2Gi"}}}),
+            storage_rule,
+        ),
+        (
+            "CoreDms",
+            json!({"storage": storage()}),
+            json!({"replicas": 5}),
+            "replicas cannot be changed yet",
+        ),
+        (
+            "CoreDms",
+            json!({"storage": storage()}),
+            json!({"storage": {"size": "2Gi"}}),
+            storage_rule,
+        ),
+        (
+            "Broker",
+            json!({"storage": storage()}),
+            json!({"storage": {"size": "2Gi"}}),
+            storage_rule,
+        ),
+        (
+            "IngestPipeline",
+            pipeline(json!({})),
+            json!({"batch": null, "stream": {}}),
+            "a pipeline cannot change between batch and stream",
+        ),
+        (
+            "IngestPipeline",
+            pipeline(json!({})),
+            json!({"table": {"name": "other"}}),
+            "table.name is immutable",
+        ),
     ] {
         let (api, name) = (api(&client, kind), "immutable");
         // The namespaced kinds share a name here, each test case makes and removes its own.
-        api.create(&PostParams::default(), &object(kind, name, spec)).await.unwrap();
+        api.create(&PostParams::default(), &object(kind, name, spec))
+            .await
+            .unwrap();
         let patch = Patch::Merge(json!({"spec": change}));
-        let error = api.patch(name, &PatchParams::default(), &patch).await.unwrap_err().to_string();
+        let error = api
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap_err()
+            .to_string();
         api.delete(name, &Default::default()).await.unwrap();
         assert!(error.contains(message), "wanted `{message}`, got: {error}");
     }

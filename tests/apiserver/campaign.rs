@@ -49,7 +49,12 @@ async fn once<S: Scenario>(
     let namespace = scenario.namespace(&world);
     let settled = async || scenario.settled(&world).await;
     world
-        .run::<S::Controller>(namespace.as_deref(), name, scenario.outside().as_ref(), settled)
+        .run::<S::Controller>(
+            namespace.as_deref(),
+            name,
+            scenario.outside().as_ref(),
+            settled,
+        )
         .await;
     let state = scenario.end_state(&world).await;
     (world, state)
@@ -76,9 +81,12 @@ pub async fn run<S: Scenario>(scenario: &S, prefix: &str, faults: &[Fault]) {
         chosen.len(),
         faults.len()
     );
-    let plans = chosen
-        .iter()
-        .flat_map(|nth| faults.iter().enumerate().map(move |(index, fault)| (*nth, index, *fault)));
+    let plans = chosen.iter().flat_map(|nth| {
+        faults
+            .iter()
+            .enumerate()
+            .map(move |(index, fault)| (*nth, index, *fault))
+    });
     let expected = Arc::new(expected);
     futures::stream::iter(plans)
         .for_each_concurrent(AT_ONCE, |(nth, index, fault)| {
@@ -87,7 +95,11 @@ pub async fn run<S: Scenario>(scenario: &S, prefix: &str, faults: &[Fault]) {
                 let name = format!("{prefix}{index}n{nth}");
                 let (world, state) = once(scenario, &client, &name, Some((nth, fault))).await;
                 let hit = world.faults.hit();
-                pretty_equal(&expected, &state, &format!("{fault:?} at call {nth}: {hit:?}"));
+                pretty_equal(
+                    &expected,
+                    &state,
+                    &format!("{fault:?} at call {nth}: {hit:?}"),
+                );
             }
         })
         .await;
@@ -100,7 +112,11 @@ fn pretty_equal(expected: &str, found: &str, what: &str) {
     }
     let only = |one: &str, other: &str| {
         let other: BTreeSet<_> = other.lines().collect();
-        let lines: Vec<_> = one.lines().filter(|line| !other.contains(line)).take(40).collect();
+        let lines: Vec<_> = one
+            .lines()
+            .filter(|line| !other.contains(line))
+            .take(40)
+            .collect();
         lines.join("\n")
     };
     panic!(
@@ -114,7 +130,9 @@ fn pretty_equal(expected: &str, found: &str, what: &str) {
 pub async fn second_writes_nothing<C: Controller>(world: &World, namespace: Option<&str>) {
     world.faults.reset();
     let (brokers, stores) = (world.brokers.writes(), world.stores.writes());
-    drive::<C>(&world.context(), namespace, &world.name).await.unwrap();
+    drive::<C>(&world.context(), namespace, &world.name)
+        .await
+        .unwrap();
     let calls = world.faults.calls();
     let written: Vec<_> = calls
         .iter()
@@ -124,5 +142,8 @@ pub async fn second_writes_nothing<C: Controller>(world: &World, namespace: Opti
         .collect();
     assert!(!calls.is_empty(), "nothing was looked at");
     assert_eq!(written, Vec::<&simbdp_testkit::fault::Call>::new());
-    assert_eq!((world.brokers.writes(), world.stores.writes()), (brokers, stores));
+    assert_eq!(
+        (world.brokers.writes(), world.stores.writes()),
+        (brokers, stores)
+    );
 }

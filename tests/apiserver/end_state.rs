@@ -21,11 +21,31 @@ const KINDS: [(&str, &str, &str, &str); 14] = [
     ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
     ("apps", "v1", "Deployment", "deployments"),
     ("apps", "v1", "StatefulSet", "statefulsets"),
-    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-    ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
-    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+    (
+        "networking.k8s.io",
+        "v1",
+        "NetworkPolicy",
+        "networkpolicies",
+    ),
+    (
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        "v1",
+        "RoleBinding",
+        "rolebindings",
+    ),
     ("simbdp.dev", "v1alpha1", "CoreDms", "coredms"),
-    ("simbdp.dev", "v1alpha1", "IngestPipeline", "ingestpipelines"),
+    (
+        "simbdp.dev",
+        "v1alpha1",
+        "IngestPipeline",
+        "ingestpipelines",
+    ),
 ];
 
 impl World {
@@ -35,7 +55,8 @@ impl World {
         for (group, version, kind, plural) in KINDS {
             let gvk = GroupVersionKind::gvk(group, version, kind);
             let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
-            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(self.client.clone(), namespace, &resource);
             for object in api.list(&ListParams::default()).await.unwrap() {
                 if let Some(object) = normal(kind, serde_json::to_value(object).unwrap()) {
                     state.push(object);
@@ -46,7 +67,8 @@ impl World {
         state.extend(self.stores.states().into_values().map(store));
         let text = serde_json::to_string_pretty(&state).unwrap();
         let underscored = self.name.replace('-', "_");
-        text.replace(&self.name, "NAME").replace(&underscored, "NAME")
+        text.replace(&self.name, "NAME")
+            .replace(&underscored, "NAME")
     }
 }
 
@@ -58,10 +80,15 @@ fn normal(kind: &str, mut object: Value) -> Option<Value> {
         return None;
     }
     let metadata = &mut object["metadata"];
-    let annotations = metadata["annotations"].as_object().cloned().unwrap_or_default();
+    let annotations = metadata["annotations"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     // Digests follow random texts and names.
-    let annotations: serde_json::Map<_, _> =
-        annotations.into_iter().filter(|(key, _)| !key.ends_with("digest")).collect();
+    let annotations: serde_json::Map<_, _> = annotations
+        .into_iter()
+        .filter(|(key, _)| !key.ends_with("digest"))
+        .collect();
     let kept = json!({
         "name": metadata["name"], "labels": metadata["labels"], "annotations": annotations,
         "finalizers": metadata["finalizers"],
@@ -74,22 +101,37 @@ fn normal(kind: &str, mut object: Value) -> Option<Value> {
         }
     }
     if let Some(annotations) = spec.pointer_mut("/template/metadata/annotations") {
-        *annotations = json!(annotations.as_object().map(|all| all.keys().collect::<Vec<_>>()));
+        *annotations = json!(
+            annotations
+                .as_object()
+                .map(|all| all.keys().collect::<Vec<_>>())
+        );
     }
     let data = match kind {
-        "Secret" => json!(object["data"].as_object().map(|data| data.keys().collect::<Vec<_>>())),
+        "Secret" => json!(
+            object["data"]
+                .as_object()
+                .map(|data| data.keys().collect::<Vec<_>>())
+        ),
         _ => object["data"].clone(),
     };
     let conditions = object["status"]["conditions"].as_array().map(|conditions| {
         let mut told: Vec<String> = conditions
             .iter()
-            .map(|condition| format!("{}={} {}", condition["type"], condition["status"], condition["reason"]))
+            .map(|condition| {
+                format!(
+                    "{}={} {}",
+                    condition["type"], condition["status"], condition["reason"]
+                )
+            })
             .collect();
         told.sort();
         told
     });
     let conditions = conditions.filter(|_| kind == "IngestPipeline");
-    Some(json!({"kind": kind, "metadata": kept, "spec": spec, "data": data, "conditions": conditions}))
+    Some(
+        json!({"kind": kind, "metadata": kept, "spec": spec, "data": data, "conditions": conditions}),
+    )
 }
 
 fn broker(state: BrokerState) -> Value {

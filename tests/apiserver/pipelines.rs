@@ -36,14 +36,18 @@ fn table(column_type: &str) -> Value {
 
 async fn tenant_in_place(world: &World) {
     ready_broker(world).await;
-    world.create::<Tenant>(None, tenant(world, json!({"deletionPolicy": "Delete"}))).await;
+    world
+        .create::<Tenant>(None, tenant(world, json!({"deletionPolicy": "Delete"})))
+        .await;
     until_in_place(world).await;
 }
 
 async fn create(world: &World, name: &str, table: Value) {
     let namespace = world.tenant_namespace();
     let object = pipeline(&namespace, name, table);
-    world.create::<IngestPipeline>(Some(&namespace), object).await;
+    world
+        .create::<IngestPipeline>(Some(&namespace), object)
+        .await;
 }
 
 async fn run_until(world: &World, name: &str, settled: impl AsyncFn() -> bool) {
@@ -55,7 +59,9 @@ async fn run_until(world: &World, name: &str, settled: impl AsyncFn() -> bool) {
 
 async fn holds(world: &World, name: &str, kinds: &[&str]) -> bool {
     let namespace = world.tenant_namespace();
-    world.holds::<IngestPipeline>(Some(&namespace), name, kinds).await
+    world
+        .holds::<IngestPipeline>(Some(&namespace), name, kinds)
+        .await
 }
 
 async fn ready(world: &World, name: &str) {
@@ -64,14 +70,30 @@ async fn ready(world: &World, name: &str) {
 
 async fn config(world: &World, name: &str) -> Option<PipelineConfig> {
     let api: Api<ConfigMap> = Api::namespaced(world.client.clone(), &world.tenant_namespace());
-    let file = api.get("pipelines").await.unwrap().data?.remove(&format!("{name}.json"))?;
+    let file = api
+        .get("pipelines")
+        .await
+        .unwrap()
+        .data?
+        .remove(&format!("{name}.json"))?;
     Some(serde_json::from_str(&file).unwrap())
 }
 
-async fn condition(world: &World, namespace: &str, name: &str, kind: &str) -> (String, String, String) {
-    let pipeline = world.get::<IngestPipeline>(Some(namespace), name).await.unwrap();
+async fn condition(
+    world: &World,
+    namespace: &str,
+    name: &str,
+    kind: &str,
+) -> (String, String, String) {
+    let pipeline = world
+        .get::<IngestPipeline>(Some(namespace), name)
+        .await
+        .unwrap();
     let conditions = pipeline.status.unwrap_or_default().conditions.conditions;
-    let condition = conditions.into_iter().find(|condition| condition.type_ == kind).unwrap();
+    let condition = conditions
+        .into_iter()
+        .find(|condition| condition.type_ == kind)
+        .unwrap();
     (condition.status, condition.reason, condition.message)
 }
 
@@ -80,7 +102,11 @@ fn fill(world: &World, name: &str, ready: u64) {
     let url = world.brokers.states().into_keys().next().unwrap();
     world.brokers.update(&url, |state| {
         let vhost = state.vhosts.get_mut(&world.tenant_namespace()).unwrap();
-        vhost.queues.get_mut(&format!("ingest.{name}")).unwrap().ready = ready;
+        vhost
+            .queues
+            .get_mut(&format!("ingest.{name}"))
+            .unwrap()
+            .ready = ready;
     });
 }
 
@@ -131,12 +157,19 @@ impl Scenario for Deletion {
         let settled = async || Creation.settled(world).await;
         let namespace = world.tenant_namespace();
         world
-            .run::<PipelineController>(Some(&namespace), &world.name, &Servers { pods: false }, settled)
+            .run::<PipelineController>(
+                Some(&namespace),
+                &world.name,
+                &Servers { pods: false },
+                settled,
+            )
             .await;
         fill(world, &world.name, 3);
         let api: Api<IngestPipeline> = Api::namespaced(world.client.clone(), &namespace);
         let discard = json!({"metadata": {"annotations": {"simbdp.dev/discard-backlog": ""}}});
-        api.patch(&world.name, &PatchParams::default(), &Patch::Merge(discard)).await.unwrap();
+        api.patch(&world.name, &PatchParams::default(), &Patch::Merge(discard))
+            .await
+            .unwrap();
         delete(world, &world.name).await;
     }
     fn namespace(&self, world: &World) -> Option<String> {
@@ -155,7 +188,12 @@ impl Scenario for Deletion {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn creation_converges_whichever_call_fails() {
-    campaign::run(&Creation, "pc", &[Fault::Status(500), Fault::CrashBefore, Fault::CrashAfter]).await;
+    campaign::run(
+        &Creation,
+        "pc",
+        &[Fault::Status(500), Fault::CrashBefore, Fault::CrashAfter],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,8 +208,16 @@ async fn a_pipeline_becomes_ready_and_a_second_reconcile_writes_nothing() {
     create(&world, "piped", table("int")).await;
     ready(&world, "piped").await;
     campaign::second_writes_nothing::<PipelineController>(&world, Some("tenant-piped")).await;
-    let status = world.get::<IngestPipeline>(Some("tenant-piped"), "piped").await.unwrap().status.unwrap();
-    assert_eq!((status.mode.as_deref(), status.backlog, status.replicas), (Some("Stream"), Some(0), Some(1)));
+    let status = world
+        .get::<IngestPipeline>(Some("tenant-piped"), "piped")
+        .await
+        .unwrap()
+        .status
+        .unwrap();
+    assert_eq!(
+        (status.mode.as_deref(), status.backlog, status.replicas),
+        (Some("Stream"), Some(0), Some(1))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,11 +230,24 @@ async fn pipelines_share_a_config_map_and_a_table_and_a_conflict_names_the_other
     ready(&world, "second").await;
     let before = config(&world, "first").await;
     create(&world, "third", table("text")).await;
-    run_until(&world, "third", async || holds(&world, "third", &["Stalled"]).await).await;
+    run_until(&world, "third", async || {
+        holds(&world, "third", &["Stalled"]).await
+    })
+    .await;
     let (status, reason, message) = condition(&world, "tenant-shared", "third", "Ready").await;
-    assert_eq!((status.as_str(), reason.as_str()), ("False", "TableConflict"));
-    assert!(message.contains("`built`") && message.contains("first, second"), "{message}");
-    assert_eq!(config(&world, "third").await, None, "the gateway takes nothing for it");
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("False", "TableConflict")
+    );
+    assert!(
+        message.contains("`built`") && message.contains("first, second"),
+        "{message}"
+    );
+    assert_eq!(
+        config(&world, "third").await,
+        None,
+        "the gateway takes nothing for it"
+    );
     assert_eq!(config(&world, "first").await, before);
     ready(&world, "first").await;
 
@@ -197,24 +256,48 @@ async fn pipelines_share_a_config_map_and_a_table_and_a_conflict_names_the_other
     assert_eq!(config(&world, "second").await, None);
     assert_eq!(config(&world, "first").await, before);
     let state = world.stores.state(&world.database());
-    assert_eq!(state.keyspaces["t_shared"].tables["planes"].columns["built"], "int");
+    assert_eq!(
+        state.keyspaces["t_shared"].tables["planes"].columns["built"],
+        "int"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_outside_of_a_tenant_s_namespace_stalls_and_goes_without_more_ado() {
     let world = World::new("outside").await;
     let namespace = world.operator_namespace();
-    world.create::<IngestPipeline>(Some(&namespace), pipeline(&namespace, "outside", table("int"))).await;
+    world
+        .create::<IngestPipeline>(
+            Some(&namespace),
+            pipeline(&namespace, "outside", table("int")),
+        )
+        .await;
     let nothing = Servers { pods: false };
-    let stalled = async || world.holds::<IngestPipeline>(Some(&namespace), "outside", &["Stalled"]).await;
-    world.run::<PipelineController>(Some(&namespace), "outside", &nothing, stalled).await;
+    let stalled = async || {
+        world
+            .holds::<IngestPipeline>(Some(&namespace), "outside", &["Stalled"])
+            .await
+    };
+    world
+        .run::<PipelineController>(Some(&namespace), "outside", &nothing, stalled)
+        .await;
     let (_, reason, message) = condition(&world, &namespace, "outside", "Ready").await;
     assert_eq!(reason, "NotATenantNamespace");
-    assert!(message.contains("create the IngestPipeline in the namespace `tenant-<name>`"), "{message}");
+    assert!(
+        message.contains("create the IngestPipeline in the namespace `tenant-<name>`"),
+        "{message}"
+    );
     let api: Api<IngestPipeline> = Api::namespaced(world.client.clone(), &namespace);
     api.delete("outside", &Default::default()).await.unwrap();
-    let gone = async || world.get::<IngestPipeline>(Some(&namespace), "outside").await.is_none();
-    world.run::<PipelineController>(Some(&namespace), "outside", &nothing, gone).await;
+    let gone = async || {
+        world
+            .get::<IngestPipeline>(Some(&namespace), "outside")
+            .await
+            .is_none()
+    };
+    world
+        .run::<PipelineController>(Some(&namespace), "outside", &nothing, gone)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,21 +315,34 @@ async fn a_deletion_closes_the_pipeline_and_waits_for_its_backlog() {
     run_until(&world, "p", waits).await;
     assert!(config(&world, "p").await.unwrap().closed.is_some());
     let apps: Api<Deployment> = Api::namespaced(world.client.clone(), "tenant-draining");
-    assert!(apps.get_opt("ingest-p").await.unwrap().is_some(), "the backlog is still ingested");
+    assert!(
+        apps.get_opt("ingest-p").await.unwrap().is_some(),
+        "the backlog is still ingested"
+    );
     fill(&world, "p", 0);
     run_until(&world, "p", async || gone(&world, "p").await).await;
-    assert!(apps.get_opt("ingest-p").await.unwrap().is_none_or(|app| app.metadata.deletion_timestamp.is_some()));
+    assert!(
+        apps.get_opt("ingest-p")
+            .await
+            .unwrap()
+            .is_none_or(|app| app.metadata.deletion_timestamp.is_some())
+    );
     let broker = world.brokers.states().into_values().next().unwrap();
     assert!(broker.vhosts["tenant-draining"].queues.is_empty());
     let state = world.stores.state(&world.database());
-    assert!(state.keyspaces["t_draining"].tables.contains_key("planes"), "the table stays");
+    assert!(
+        state.keyspaces["t_draining"].tables.contains_key("planes"),
+        "the table stays"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retained_tenant_s_pipelines_stop_and_work_again_when_it_is_adopted() {
     let world = World::new("paused").await;
     ready_broker(&world).await;
-    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({})))
+        .await;
     until_in_place(&world).await;
     create(&world, "p", table("int")).await;
     ready(&world, "p").await;
@@ -258,11 +354,20 @@ async fn a_retained_tenant_s_pipelines_stop_and_work_again_when_it_is_adopted() 
     run_until(&world, "p", stopped).await;
     tenants::until_gone(&world).await;
     run_until(&world, "p", stopped).await;
-    assert!(config(&world, "p").await.unwrap().closed.unwrap().contains("Tenant `paused`"));
+    assert!(
+        config(&world, "p")
+            .await
+            .unwrap()
+            .closed
+            .unwrap()
+            .contains("Tenant `paused`")
+    );
     let apps: Api<Deployment> = Api::namespaced(world.client.clone(), "tenant-paused");
     assert!(apps.get_opt("ingest-p").await.unwrap().is_none());
 
-    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({})))
+        .await;
     until_in_place(&world).await;
     ready(&world, "p").await;
     assert_eq!(config(&world, "p").await.unwrap().closed, None);
@@ -279,14 +384,22 @@ async fn a_tenant_that_is_deleted_says_what_it_discards_and_does_not_wait_for_it
     let told = async || {
         let tenant = world.get::<Tenant>(None, "discarded").await.unwrap();
         let conditions = tenant.status.unwrap().conditions.conditions;
-        conditions.iter().any(|c| c.type_ == "BacklogDiscarded" && c.message.contains("4 messages in queues"))
+        conditions
+            .iter()
+            .any(|c| c.type_ == "BacklogDiscarded" && c.message.contains("4 messages in queues"))
     };
-    world.run::<TenantController>(None, "discarded", &Servers { pods: false }, told).await;
+    world
+        .run::<TenantController>(None, "discarded", &Servers { pods: false }, told)
+        .await;
     let deleting = async || {
-        let pipeline = world.get::<IngestPipeline>(Some("tenant-discarded"), "p").await;
+        let pipeline = world
+            .get::<IngestPipeline>(Some("tenant-discarded"), "p")
+            .await;
         pipeline.is_none_or(|pipeline| pipeline.metadata.deletion_timestamp.is_some())
     };
-    world.run::<TenantController>(None, "discarded", &Servers { pods: false }, deleting).await;
+    world
+        .run::<TenantController>(None, "discarded", &Servers { pods: false }, deleting)
+        .await;
     run_until(&world, "p", async || gone(&world, "p").await).await;
     tenants::until_gone(&world).await;
     let broker = world.brokers.states().into_values().next().unwrap();
@@ -303,11 +416,22 @@ async fn a_pipeline_above_a_ceiling_is_told_the_field_the_value_and_the_ceiling(
     let mut wide = pipeline("tenant-ceiling", "wide", table("int"));
     wide["spec"].as_object_mut().unwrap().remove("stream");
     wide["spec"]["batch"] = json!({"constraints": {"maxFileSize": "2Mi"}});
-    world.create::<IngestPipeline>(Some("tenant-ceiling"), wide).await;
-    run_until(&world, "wide", async || holds(&world, "wide", &["Stalled"]).await).await;
+    world
+        .create::<IngestPipeline>(Some("tenant-ceiling"), wide)
+        .await;
+    run_until(&world, "wide", async || {
+        holds(&world, "wide", &["Stalled"]).await
+    })
+    .await;
     let (_, reason, message) = condition(&world, "tenant-ceiling", "wide", "Ready").await;
     assert_eq!(reason, "AboveCeiling");
-    assert!(message.contains("spec.batch.constraints.maxFileSize is 2Mi"), "{message}");
-    let pipeline = world.get::<IngestPipeline>(Some("tenant-ceiling"), "wide").await.unwrap();
+    assert!(
+        message.contains("spec.batch.constraints.maxFileSize is 2Mi"),
+        "{message}"
+    );
+    let pipeline = world
+        .get::<IngestPipeline>(Some("tenant-ceiling"), "wide")
+        .await
+        .unwrap();
     assert_eq!(pipeline.name_any(), "wide");
 }

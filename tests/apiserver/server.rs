@@ -51,7 +51,12 @@ fn start() -> Server {
     BufReader::new(process.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
-    assert_eq!(line.trim(), "ready", "the control plane did not start; see {}", directory.display());
+    assert_eq!(
+        line.trim(),
+        "ready",
+        "the control plane did not start; see {}",
+        directory.display()
+    );
     Server {
         kubeconfig: directory.join("kubeconfig"),
         _process: process,
@@ -61,7 +66,9 @@ fn start() -> Server {
 /// Configuration of a client that may do everything.
 pub async fn config() -> Config {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let server = tokio::task::spawn_blocking(|| SERVER.get_or_init(start)).await.unwrap();
+    let server = tokio::task::spawn_blocking(|| SERVER.get_or_init(start))
+        .await
+        .unwrap();
     let kubeconfig = Kubeconfig::read_from(&server.kubeconfig).unwrap();
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
@@ -79,9 +86,13 @@ async fn install(client: Client) {
     let api: Api<CustomResourceDefinition> = Api::all(client);
     for definition in simbdp_api::custom_resource_definitions() {
         let name = definition.name_any();
-        api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(&definition))
-            .await
-            .unwrap();
+        api.patch(
+            &name,
+            &PatchParams::apply("test").force(),
+            &Patch::Apply(&definition),
+        )
+        .await
+        .unwrap();
         await_condition(api.clone(), &name, conditions::is_crd_established())
             .await
             .unwrap();

@@ -72,7 +72,9 @@ impl<S: Server> Scenario for Creation<S> {
     type Controller = S::Controller;
     async fn prepare(&self, world: &World) {
         let namespace = S::namespace(world);
-        world.create::<Object<S>>(namespace.as_deref(), S::object(world, "Retain")).await;
+        world
+            .create::<Object<S>>(namespace.as_deref(), S::object(world, "Retain"))
+            .await;
     }
     fn namespace(&self, world: &World) -> Option<String> {
         S::namespace(world)
@@ -82,7 +84,9 @@ impl<S: Server> Scenario for Creation<S> {
     }
     async fn settled(&self, world: &World) -> bool {
         let namespace = S::namespace(world);
-        world.holds::<Object<S>>(namespace.as_deref(), &world.name, &["Ready"]).await
+        world
+            .holds::<Object<S>>(namespace.as_deref(), &world.name, &["Ready"])
+            .await
     }
     async fn end_state(&self, world: &World) -> String {
         world.end_state(&world.operator_namespace()).await
@@ -98,9 +102,17 @@ impl<S: Server> Scenario for Deletion<S> {
     async fn prepare(&self, world: &World) {
         let namespace = S::namespace(world);
         let namespace = namespace.as_deref();
-        world.create::<Object<S>>(namespace, S::object(world, self.1)).await;
-        let settled = async || world.holds::<Object<S>>(namespace, &world.name, &["Ready"]).await;
-        world.run::<S::Controller>(namespace, &world.name, &Kubelet, settled).await;
+        world
+            .create::<Object<S>>(namespace, S::object(world, self.1))
+            .await;
+        let settled = async || {
+            world
+                .holds::<Object<S>>(namespace, &world.name, &["Ready"])
+                .await
+        };
+        world
+            .run::<S::Controller>(namespace, &world.name, &Kubelet, settled)
+            .await;
         let api: Api<Object<S>> = Managed::api(&world.client, namespace);
         api.delete(&world.name, &Default::default()).await.unwrap();
     }
@@ -112,7 +124,10 @@ impl<S: Server> Scenario for Deletion<S> {
     }
     async fn settled(&self, world: &World) -> bool {
         let namespace = S::namespace(world);
-        world.get::<Object<S>>(namespace.as_deref(), &world.name).await.is_none()
+        world
+            .get::<Object<S>>(namespace.as_deref(), &world.name)
+            .await
+            .is_none()
     }
     async fn end_state(&self, world: &World) -> String {
         // What has an owner goes a moment later, by the cluster's own garbage collector.
@@ -143,7 +158,12 @@ async fn a_second_reconcile_of_a_database_writes_nothing() {
     ready(&Creation(Cassandra), &world).await;
     let namespace = world.operator_namespace();
     campaign::second_writes_nothing::<CoreDmsController>(&world, Some(&namespace)).await;
-    assert!(world.get::<CoreDms>(Some(&namespace), &world.name).await.is_some());
+    assert!(
+        world
+            .get::<CoreDms>(Some(&namespace), &world.name)
+            .await
+            .is_some()
+    );
 }
 
 async fn ready<S: Server>(creation: &Creation<S>, world: &World) {

@@ -7,7 +7,9 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use simbdp_api::{Broker, CoreDms, Tenant};
 use simbdp_operator::tenant::TenantController;
-use simbdp_operator::tenant::status::{BROKER_READY, CREDENTIALS_READY, DATABASE_READY, GATEWAY_READY};
+use simbdp_operator::tenant::status::{
+    BROKER_READY, CREDENTIALS_READY, DATABASE_READY, GATEWAY_READY,
+};
 use simbdp_testkit::fake_coredms::Table;
 use simbdp_testkit::fault::Fault;
 
@@ -25,14 +27,25 @@ impl Outside for Servers {
     async fn act(&self, world: &World) {
         let namespace = world.tenant_namespace();
         if let Some(coredms) = world.get::<CoreDms>(Some(&namespace), "coredms").await {
-            let ready = world.holds::<CoreDms>(Some(&namespace), "coredms", &["Ready"]).await;
+            let ready = world
+                .holds::<CoreDms>(Some(&namespace), "coredms", &["Ready"])
+                .await;
             if !ready && coredms.metadata.deletion_timestamp.is_none() {
                 let password = format!("superuser-of-{}", world.name);
-                world.create_login(&namespace, "coredms-superuser", "simbdp_operator", &password).await;
+                world
+                    .create_login(
+                        &namespace,
+                        "coredms-superuser",
+                        "simbdp_operator",
+                        &password,
+                    )
+                    .await;
                 world.stores.update(&world.database(), |state| {
                     state.superuser = Some(("simbdp_operator".into(), password));
                 });
-                world.make_ready::<CoreDms>(Some(&namespace), "coredms").await;
+                world
+                    .make_ready::<CoreDms>(Some(&namespace), "coredms")
+                    .await;
             }
         }
         if self.pods {
@@ -49,7 +62,9 @@ pub async fn ready_broker(world: &World) {
     });
     world.create::<Broker>(None, broker).await;
     let secret = format!("broker-{}-admin", world.name);
-    world.create_login(&world.operator_namespace(), &secret, "admin", "admin").await;
+    world
+        .create_login(&world.operator_namespace(), &secret, "admin", "admin")
+        .await;
     world.make_ready::<Broker>(None, &world.name).await;
 }
 
@@ -80,7 +95,9 @@ pub async fn in_place(world: &World) -> bool {
 
 pub async fn until_in_place(world: &World) {
     let settled = async || in_place(world).await;
-    world.run::<TenantController>(None, &world.name, &Servers { pods: false }, settled).await;
+    world
+        .run::<TenantController>(None, &world.name, &Servers { pods: false }, settled)
+        .await;
 }
 
 pub async fn delete(world: &World) {
@@ -90,7 +107,9 @@ pub async fn delete(world: &World) {
 
 pub async fn until_gone(world: &World) {
     let settled = async || world.get::<Tenant>(None, &world.name).await.is_none();
-    world.run::<TenantController>(None, &world.name, &Servers { pods: false }, settled).await;
+    world
+        .run::<TenantController>(None, &world.name, &Servers { pods: false }, settled)
+        .await;
 }
 
 async fn namespace(world: &World) -> Option<Namespace> {
@@ -148,7 +167,9 @@ impl Scenario for Deletion {
     }
     async fn end_state(&self, world: &World) -> String {
         let left = namespace(world).await.map(|mut namespace| {
-            namespace.annotations_mut().retain(|key, _| !key.ends_with("digest"));
+            namespace
+                .annotations_mut()
+                .retain(|key, _| !key.ends_with("digest"));
             namespace.metadata.annotations
         });
         let objects = world.end_state(&world.tenant_namespace()).await;
@@ -160,13 +181,29 @@ impl Scenario for Deletion {
 async fn a_tenant_becomes_ready_and_a_second_reconcile_writes_nothing() {
     let world = World::new("second").await;
     ready_broker(&world).await;
-    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
-    let settled = async || world.holds::<Tenant>(None, &world.name, &["Ready", GATEWAY_READY]).await;
-    world.run::<TenantController>(None, &world.name, &Servers { pods: true }, settled).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({})))
+        .await;
+    let settled = async || {
+        world
+            .holds::<Tenant>(None, &world.name, &["Ready", GATEWAY_READY])
+            .await
+    };
+    world
+        .run::<TenantController>(None, &world.name, &Servers { pods: true }, settled)
+        .await;
     campaign::second_writes_nothing::<TenantController>(&world, None).await;
 
-    let status = world.get::<Tenant>(None, "second").await.unwrap().status.unwrap();
-    assert_eq!(status.endpoint.as_deref(), Some("http://gateway.tenant-second.svc:8080"));
+    let status = world
+        .get::<Tenant>(None, "second")
+        .await
+        .unwrap()
+        .status
+        .unwrap();
+    assert_eq!(
+        status.endpoint.as_deref(),
+        Some("http://gateway.tenant-second.svc:8080")
+    );
     assert_eq!(status.namespace_uid, namespace(&world).await.unwrap().uid());
     let binding = world.secret("tenant-second", "coredms-binding").await;
     let roles = world.stores.state(&world.database()).roles;
@@ -178,24 +215,41 @@ async fn a_tenant_becomes_ready_and_a_second_reconcile_writes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn creation_converges_whichever_call_fails() {
-    campaign::run(&Creation, "tc", &[Fault::Status(500), Fault::CrashBefore, Fault::CrashAfter]).await;
+    campaign::run(
+        &Creation,
+        "tc",
+        &[Fault::Status(500), Fault::CrashBefore, Fault::CrashAfter],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletion_leaves_nothing_whichever_call_fails() {
-    campaign::run(&Deletion { policy: "Delete" }, "td", &[Fault::Status(500), Fault::CrashAfter]).await;
+    campaign::run(
+        &Deletion { policy: "Delete" },
+        "td",
+        &[Fault::Status(500), Fault::CrashAfter],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_leaves_the_same_whichever_call_fails() {
-    campaign::run(&Deletion { policy: "Retain" }, "tr", &[Fault::Status(500), Fault::CrashAfter]).await;
+    campaign::run(
+        &Deletion { policy: "Retain" },
+        "tr",
+        &[Fault::Status(500), Fault::CrashAfter],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retained_tenant_is_adopted_with_its_rows_and_credentials() {
     let world = World::new("adopted").await;
     ready_broker(&world).await;
-    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({})))
+        .await;
     until_in_place(&world).await;
     let credentials = world.secret("tenant-adopted", "user-ada").await;
     let uid = namespace(&world).await.unwrap().uid();
@@ -208,17 +262,42 @@ async fn a_retained_tenant_is_adopted_with_its_rows_and_credentials() {
     until_gone(&world).await;
     let state = world.stores.state(&world.database());
     assert!(state.keyspaces["t_adopted"].tables.contains_key("flights"));
-    assert!(state.roles.values().all(|role| !role.login), "logins are off");
-    let vhost = |world: &World| world.brokers.states().into_values().next().unwrap().vhosts["tenant-adopted"].clone();
+    assert!(
+        state.roles.values().all(|role| !role.login),
+        "logins are off"
+    );
+    let vhost = |world: &World| {
+        world.brokers.states().into_values().next().unwrap().vhosts["tenant-adopted"].clone()
+    };
     assert!(vhost(&world).permissions.is_empty());
-    let volumes: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), "tenant-adopted");
-    assert_eq!(volumes.list(&ListParams::default()).await.unwrap().items.len(), 1, "staging stays");
-    assert!(world.get::<CoreDms>(Some("tenant-adopted"), "coredms").await.is_none());
+    let volumes: Api<PersistentVolumeClaim> =
+        Api::namespaced(world.client.clone(), "tenant-adopted");
+    assert_eq!(
+        volumes
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1,
+        "staging stays"
+    );
+    assert!(
+        world
+            .get::<CoreDms>(Some("tenant-adopted"), "coredms")
+            .await
+            .is_none()
+    );
 
-    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({})))
+        .await;
     until_in_place(&world).await;
     assert_eq!(namespace(&world).await.unwrap().uid(), uid);
-    assert_eq!(world.secret("tenant-adopted", "user-ada").await, credentials);
+    assert_eq!(
+        world.secret("tenant-adopted", "user-ada").await,
+        credentials
+    );
     let state = world.stores.state(&world.database());
     assert!(state.keyspaces["t_adopted"].tables.contains_key("flights"));
     assert!(state.roles.values().all(|role| role.login));
@@ -232,11 +311,25 @@ async fn somebody_else_s_namespace_is_refused_and_not_touched() {
     let api: Api<Namespace> = Api::all(world.client.clone());
     let foreign = serde_json::from_value(json!({"metadata": {"name": "tenant-taken"}})).unwrap();
     let before = api.create(&PostParams::default(), &foreign).await.unwrap();
-    world.create::<Tenant>(None, tenant(&world, json!({"deletionPolicy": "Delete"}))).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({"deletionPolicy": "Delete"})))
+        .await;
     let stalled = async || world.holds::<Tenant>(None, "taken", &["Stalled"]).await;
-    world.run::<TenantController>(None, "taken", &Servers { pods: false }, stalled).await;
-    let status = world.get::<Tenant>(None, "taken").await.unwrap().status.unwrap();
-    let ready = status.conditions.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+    world
+        .run::<TenantController>(None, "taken", &Servers { pods: false }, stalled)
+        .await;
+    let status = world
+        .get::<Tenant>(None, "taken")
+        .await
+        .unwrap()
+        .status
+        .unwrap();
+    let ready = status
+        .conditions
+        .conditions
+        .iter()
+        .find(|c| c.type_ == "Ready")
+        .unwrap();
     assert_eq!(ready.reason, "NamespaceTaken");
 
     delete(&world).await;
@@ -250,13 +343,34 @@ async fn an_unknown_broker_is_named_with_those_that_are_there() {
     let world = World::new("unknown").await;
     ready_broker(&world).await;
     let elsewhere = json!({"broker": {"ref": {"name": "nope"}}});
-    world.create::<Tenant>(None, tenant(&world, elsewhere)).await;
+    world
+        .create::<Tenant>(None, tenant(&world, elsewhere))
+        .await;
     let stalled = async || world.holds::<Tenant>(None, "unknown", &["Stalled"]).await;
-    world.run::<TenantController>(None, "unknown", &Servers { pods: false }, stalled).await;
-    let status = world.get::<Tenant>(None, "unknown").await.unwrap().status.unwrap();
-    let told = status.conditions.conditions.iter().find(|c| c.type_ == BROKER_READY).unwrap();
-    assert_eq!((told.status.as_str(), told.reason.as_str()), ("False", "NotFound"));
-    assert!(told.message.contains("`nope`") && told.message.contains("unknown"), "{}", told.message);
+    world
+        .run::<TenantController>(None, "unknown", &Servers { pods: false }, stalled)
+        .await;
+    let status = world
+        .get::<Tenant>(None, "unknown")
+        .await
+        .unwrap()
+        .status
+        .unwrap();
+    let told = status
+        .conditions
+        .conditions
+        .iter()
+        .find(|c| c.type_ == BROKER_READY)
+        .unwrap();
+    assert_eq!(
+        (told.status.as_str(), told.reason.as_str()),
+        ("False", "NotFound")
+    );
+    assert!(
+        told.message.contains("`nope`") && told.message.contains("unknown"),
+        "{}",
+        told.message
+    );
     assert!(namespace(&world).await.is_none(), "nothing was made");
 }
 
@@ -264,30 +378,46 @@ async fn an_unknown_broker_is_named_with_those_that_are_there() {
 async fn an_edited_secret_rotates_what_derives_from_it() {
     let world = World::new("rotated").await;
     ready_broker(&world).await;
-    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({})))
+        .await;
     until_in_place(&world).await;
     let hashes = world.secret("tenant-rotated", "gateway-users").await;
     let api: Api<Secret> = Api::namespaced(world.client.clone(), "tenant-rotated");
     let edit = |password: &str| Patch::Merge(json!({"stringData": {"password": password}}));
-    api.patch("user-ada", &PatchParams::default(), &edit("mine")).await.unwrap();
-    api.patch("broker-binding", &PatchParams::default(), &edit("new")).await.unwrap();
+    api.patch("user-ada", &PatchParams::default(), &edit("mine"))
+        .await
+        .unwrap();
+    api.patch("broker-binding", &PatchParams::default(), &edit("new"))
+        .await
+        .unwrap();
     let rotated = async || {
         let broker = world.brokers.states().into_values().next().unwrap();
-        world.secret("tenant-rotated", "gateway-users").await != hashes && broker.users["tenant-rotated"] == "new"
+        world.secret("tenant-rotated", "gateway-users").await != hashes
+            && broker.users["tenant-rotated"] == "new"
     };
-    world.run::<TenantController>(None, "rotated", &Servers { pods: false }, rotated).await;
-    assert_eq!(world.secret("tenant-rotated", "user-ada").await["password"], "mine");
+    world
+        .run::<TenantController>(None, "rotated", &Servers { pods: false }, rotated)
+        .await;
+    assert_eq!(
+        world.secret("tenant-rotated", "user-ada").await["password"],
+        "mine"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_leaves_takes_the_secret_along() {
     let world = World::new("leaving").await;
     ready_broker(&world).await;
-    world.create::<Tenant>(None, tenant(&world, json!({}))).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({})))
+        .await;
     until_in_place(&world).await;
     let api: Api<Tenant> = Api::all(world.client.clone());
     let users = Patch::Merge(json!({"spec": {"users": [{"name": "bob", "role": "Reader"}]}}));
-    api.patch("leaving", &PatchParams::default(), &users).await.unwrap();
+    api.patch("leaving", &PatchParams::default(), &users)
+        .await
+        .unwrap();
     until_in_place(&world).await;
     let secrets: Api<Secret> = Api::namespaced(world.client.clone(), "tenant-leaving");
     assert!(secrets.get_opt("user-ada").await.unwrap().is_none());
@@ -300,14 +430,22 @@ async fn a_user_who_leaves_takes_the_secret_along() {
 async fn nothing_hangs_when_broker_and_database_went_first() {
     let world = World::new("bereft").await;
     ready_broker(&world).await;
-    world.create::<Tenant>(None, tenant(&world, json!({"deletionPolicy": "Delete"}))).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({"deletionPolicy": "Delete"})))
+        .await;
     until_in_place(&world).await;
     let brokers: Api<Broker> = Api::all(world.client.clone());
     brokers.delete("bereft", &Default::default()).await.unwrap();
     let databases: Api<CoreDms> = Api::namespaced(world.client.clone(), "tenant-bereft");
-    databases.delete("coredms", &Default::default()).await.unwrap();
+    databases
+        .delete("coredms", &Default::default())
+        .await
+        .unwrap();
     let secrets: Api<Secret> = Api::namespaced(world.client.clone(), "tenant-bereft");
-    secrets.delete("internal-token", &Default::default()).await.unwrap();
+    secrets
+        .delete("internal-token", &Default::default())
+        .await
+        .unwrap();
     delete(&world).await;
     until_gone(&world).await;
     assert!(namespace(&world).await.is_none());

@@ -66,9 +66,12 @@ impl World {
             config: server::config().await,
         };
         let namespace: Namespace =
-            serde_json::from_value(json!({"metadata": {"name": world.operator_namespace()}})).unwrap();
+            serde_json::from_value(json!({"metadata": {"name": world.operator_namespace()}}))
+                .unwrap();
         let api: Api<Namespace> = Api::all(world.client.clone());
-        api.create(&PostParams::default(), &namespace).await.unwrap();
+        api.create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
         world
     }
 
@@ -84,7 +87,10 @@ impl World {
 
     /// Address of the tenant's database.
     pub fn database(&self) -> Vec<String> {
-        vec![simbdp_operator::coredms::names::endpoint("coredms", &self.tenant_namespace())]
+        vec![simbdp_operator::coredms::names::endpoint(
+            "coredms",
+            &self.tenant_namespace(),
+        )]
     }
 
     /// An operator that has just started, and remembers nothing.
@@ -105,8 +111,14 @@ impl World {
                 service_account: "simbdp".into(),
                 pod: "operator-0".into(),
             },
-            coredms: Arc::new(FaultyStores::new(Arc::new(self.stores.clone()), self.faults.clone())),
-            broker: Arc::new(FaultyBrokers::new(Arc::new(self.brokers.clone()), self.faults.clone())),
+            coredms: Arc::new(FaultyStores::new(
+                Arc::new(self.stores.clone()),
+                self.faults.clone(),
+            )),
+            broker: Arc::new(FaultyBrokers::new(
+                Arc::new(self.brokers.clone()),
+                self.faults.clone(),
+            )),
             gateways: Arc::new(PerfectGateways {
                 client: self.client.clone(),
             }),
@@ -146,7 +158,10 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("{object} does not settle; hit: {:?}, last failure: {last:?}", self.faults.hit());
+        panic!(
+            "{object} does not settle; hit: {:?}, last failure: {last:?}",
+            self.faults.hit()
+        );
     }
 
     /// An object, if it is there.
@@ -155,11 +170,18 @@ impl World {
     }
 
     /// Whether conditions of an object hold for its present generation.
-    pub async fn holds<K: Managed>(&self, namespace: Option<&str>, name: &str, kinds: &[&str]) -> bool {
+    pub async fn holds<K: Managed>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        kinds: &[&str],
+    ) -> bool {
         let Some(object) = self.get::<K>(namespace, name).await else {
             return false;
         };
-        let conditions = object.status().map(|status| status.conditions().conditions.clone());
+        let conditions = object
+            .status()
+            .map(|status| status.conditions().conditions.clone());
         let conditions = conditions.unwrap_or_default();
         kinds.iter().all(|kind| {
             conditions.iter().any(|condition| {
@@ -179,7 +201,9 @@ impl World {
             "lastTransitionTime": "2020-01-01T00:00:00Z", "observedGeneration": object.meta().generation,
         });
         let status = json!({"status": {"observedGeneration": object.meta().generation, "conditions": [condition]}});
-        api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+            .await
+            .unwrap();
     }
 
     /// Writes an object as somebody else than the operator would.
@@ -221,14 +245,23 @@ impl World {
     pub async fn run_pods(&self, namespace: &str) {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         for pod in api.list(&ListParams::default()).await.unwrap() {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            let phase = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref());
             if phase == Some("Running") || pod.metadata.deletion_timestamp.is_some() {
                 continue;
             }
             let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"});
             let status = json!({"status": {"phase": "Running", "conditions": [ready]}});
             // It may go at the same moment.
-            let _ = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
+            let _ = api
+                .patch_status(
+                    &pod.name_any(),
+                    &PatchParams::default(),
+                    &Patch::Merge(status),
+                )
+                .await;
         }
     }
 }

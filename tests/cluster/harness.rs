@@ -54,7 +54,9 @@ impl Cluster {
     pub async fn connect() -> Self {
         // Both of rustls's providers are in the tree; one must be chosen. A second choice is refused and harmless.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::try_default().await.expect("KUBECONFIG names a cluster");
+        let client = Client::try_default()
+            .await
+            .expect("KUBECONFIG names a cluster");
         let http = reqwest::Client::builder().build().unwrap();
         Self { client, http }
     }
@@ -77,7 +79,11 @@ impl Cluster {
 
     /// Names of the pods with a label selector.
     pub async fn pod_names(&self, namespace: &str, selector: &str) -> Vec<String> {
-        let list = self.pods(namespace).list(&ListParams::default().labels(selector)).await.unwrap();
+        let list = self
+            .pods(namespace)
+            .list(&ListParams::default().labels(selector))
+            .await
+            .unwrap();
         list.iter().map(ResourceExt::name_any).collect()
     }
 
@@ -91,18 +97,27 @@ impl Cluster {
     pub async fn service_url(&self, namespace: &str, name: &str, port: u16) -> String {
         let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
         let service = services.get(name).await.unwrap();
-        format!("http://{}:{port}", service.spec.unwrap().cluster_ip.unwrap())
+        format!(
+            "http://{}:{port}",
+            service.spec.unwrap().cluster_ip.unwrap()
+        )
     }
 
     /// Applies a Tenant from its spec; does not wait.
-    pub async fn apply_tenant(&self, name: &TenantName, spec: Value) -> Result<Tenant, kube::Error> {
+    pub async fn apply_tenant(
+        &self,
+        name: &TenantName,
+        spec: Value,
+    ) -> Result<Tenant, kube::Error> {
         let object = json!({
             "apiVersion": "simbdp.dev/v1alpha1", "kind": "Tenant",
             "metadata": {"name": name.as_str(), "labels": {TEST_LABEL: "true"}},
             "spec": spec,
         });
         let params = PatchParams::apply("cluster-test").force();
-        self.tenants().patch(name.as_str(), &params, &Patch::Apply(object)).await
+        self.tenants()
+            .patch(name.as_str(), &params, &Patch::Apply(object))
+            .await
     }
 
     /// Applies an IngestPipeline from its spec; does not wait.
@@ -118,26 +133,48 @@ impl Cluster {
             "spec": spec,
         });
         let params = PatchParams::apply("cluster-test").force();
-        self.pipelines(tenant).patch(name, &params, &Patch::Apply(object)).await
+        self.pipelines(tenant)
+            .patch(name, &params, &Patch::Apply(object))
+            .await
     }
 
     /// Waits until a Tenant is Ready at its current generation.
     pub async fn tenant_ready(&self, name: &TenantName) {
         eventually(&format!("Tenant {name} Ready"), SLOW, || async {
-            let tenant = self.tenants().get(name.as_str()).await.map_err(|e| e.to_string())?;
+            let tenant = self
+                .tenants()
+                .get(name.as_str())
+                .await
+                .map_err(|e| e.to_string())?;
             let status = tenant.status.clone().unwrap_or_default();
-            ready(&status.conditions, status.observed_generation, tenant.metadata.generation)
+            ready(
+                &status.conditions,
+                status.observed_generation,
+                tenant.metadata.generation,
+            )
         })
         .await;
     }
 
     /// Waits until a pipeline is Ready at its current generation.
     pub async fn pipeline_ready(&self, tenant: &TenantName, name: &str) {
-        eventually(&format!("IngestPipeline {tenant}/{name} Ready"), QUICK, || async {
-            let pipeline = self.pipelines(tenant).get(name).await.map_err(|e| e.to_string())?;
-            let status = pipeline.status.clone().unwrap_or_default();
-            ready(&status.conditions, status.observed_generation, pipeline.metadata.generation)
-        })
+        eventually(
+            &format!("IngestPipeline {tenant}/{name} Ready"),
+            QUICK,
+            || async {
+                let pipeline = self
+                    .pipelines(tenant)
+                    .get(name)
+                    .await
+                    .map_err(|e| e.to_string())?;
+                let status = pipeline.status.clone().unwrap_or_default();
+                ready(
+                    &status.conditions,
+                    status.observed_generation,
+                    pipeline.metadata.generation,
+                )
+            },
+        )
         .await;
     }
 
@@ -148,11 +185,18 @@ impl Cluster {
     }
 }
 
-fn ready(conditions: &Conditions, observed: Option<i64>, generation: Option<i64>) -> Result<(), String> {
+fn ready(
+    conditions: &Conditions,
+    observed: Option<i64>,
+    generation: Option<i64>,
+) -> Result<(), String> {
     let ready = conditions.conditions.iter().find(|c| c.type_ == "Ready");
     match ready {
         Some(c) if c.status == "True" && observed == generation => Ok(()),
-        Some(c) => Err(format!("{}: {} (generation {observed:?} of {generation:?})", c.reason, c.message)),
+        Some(c) => Err(format!(
+            "{}: {} (generation {observed:?} of {generation:?})",
+            c.reason, c.message
+        )),
         None => Err("no Ready condition yet".into()),
     }
 }
@@ -160,7 +204,11 @@ fn ready(conditions: &Conditions, observed: Option<i64>, generation: Option<i64>
 /// Status, reason and message of a condition.
 pub fn condition(conditions: &Conditions, kind: &str) -> Option<(String, String, String)> {
     let found = conditions.conditions.iter().find(|c| c.type_ == kind)?;
-    Some((found.status.clone(), found.reason.clone(), found.message.clone()))
+    Some((
+        found.status.clone(),
+        found.reason.clone(),
+        found.message.clone(),
+    ))
 }
 
 /// A tenant under test: two users, Cassandra in the Development profile.
@@ -198,7 +246,11 @@ impl TestTenant {
     async fn shared(name: &str, once: &OnceCell<()>) -> Self {
         let tenant = Self::named(name).await;
         once.get_or_init(|| async {
-            tenant.cluster.apply_tenant(&tenant.name, small_tenant("Delete")).await.unwrap();
+            tenant
+                .cluster
+                .apply_tenant(&tenant.name, small_tenant("Delete"))
+                .await
+                .unwrap();
             tenant.cluster.tenant_ready(&tenant.name).await;
         })
         .await;
@@ -207,37 +259,60 @@ impl TestTenant {
 
     /// A handle of a tenant by name; makes nothing.
     pub async fn named(name: &str) -> Self {
-        Self { cluster: Cluster::connect().await, name: TenantName::new(name).unwrap() }
+        Self {
+            cluster: Cluster::connect().await,
+            name: TenantName::new(name).unwrap(),
+        }
     }
 
     /// Applies a pipeline and waits until it is Ready.
     pub async fn pipeline(&self, name: &str, spec: Value) {
-        self.cluster.apply_pipeline(&self.name, name, spec).await.unwrap();
+        self.cluster
+            .apply_pipeline(&self.name, name, spec)
+            .await
+            .unwrap();
         self.cluster.pipeline_ready(&self.name, name).await;
     }
 
     /// A key of a Secret in the tenant's namespace.
     pub async fn secret(&self, secret: &str, key: &str) -> String {
-        let found = self.cluster.secrets(&self.name.namespace()).get(secret).await.unwrap();
+        let found = self
+            .cluster
+            .secrets(&self.name.namespace())
+            .get(secret)
+            .await
+            .unwrap();
         let data: BTreeMap<_, _> = found.data.unwrap();
         String::from_utf8(data[key].0.clone()).unwrap()
     }
 
     /// The token of a user.
     pub async fn token(&self, user: &str) -> String {
-        self.secret(&format!("{}{user}", tenant_objects::USER_PREFIX), "token").await
+        self.secret(&format!("{}{user}", tenant_objects::USER_PREFIX), "token")
+            .await
     }
 
     /// A request to the gateway, as a user.
     pub async fn request(&self, user: &str, method: Method, path: &str) -> RequestBuilder {
-        let base = self.cluster.service_url(&self.name.namespace(), tenant_objects::GATEWAY, 8080).await;
+        let base = self
+            .cluster
+            .service_url(&self.name.namespace(), tenant_objects::GATEWAY, 8080)
+            .await;
         let token = self.token(user).await;
-        self.cluster.http.request(method, format!("{base}{path}")).bearer_auth(token)
+        self.cluster
+            .http
+            .request(method, format!("{base}{path}"))
+            .bearer_auth(token)
     }
 
     /// GET as the Reader, which must answer 200.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
-        let response = self.request("analyst", Method::GET, path).await.send().await.unwrap();
+        let response = self
+            .request("analyst", Method::GET, path)
+            .await
+            .send()
+            .await
+            .unwrap();
         let status = response.status();
         let body = response.text().await.unwrap();
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
@@ -248,7 +323,10 @@ impl TestTenant {
     pub async fn upload(&self, pipeline: &str, name: &str, content: &[u8]) -> UploadResult {
         let path = format!("/v1/pipelines/{pipeline}/files/{name}");
         eventually(&format!("upload of {name}"), QUICK, || async {
-            let request = self.request("loader", Method::PUT, &path).await.body(content.to_vec());
+            let request = self
+                .request("loader", Method::PUT, &path)
+                .await
+                .body(content.to_vec());
             let response = request.send().await.map_err(|e| e.to_string())?;
             let status = response.status();
             let body = response.text().await.map_err(|e| e.to_string())?;
@@ -264,7 +342,9 @@ impl TestTenant {
     /// Waits until a file has ended, and returns its ledger entry.
     pub async fn ended(&self, id: uuid::Uuid) -> FileRecord {
         eventually(&format!("end of file {id}"), SLOW, || async {
-            let request = self.request("analyst", Method::GET, &format!("/v1/files/{id}")).await;
+            let request = self
+                .request("analyst", Method::GET, &format!("/v1/files/{id}"))
+                .await;
             let response = request.send().await.map_err(|e| e.to_string())?;
             let record: FileRecord = response.json().await.map_err(|e| e.to_string())?;
             match record.state {
@@ -300,8 +380,10 @@ impl TestTenant {
     /// A session in the tenant's database with the credentials of its binding Secret, by the members' own addresses.
     pub async fn session(&self) -> Result<Session, String> {
         let (user, password) = (
-            self.secret(tenant_objects::COREDMS_BINDING, "username").await,
-            self.secret(tenant_objects::COREDMS_BINDING, "password").await,
+            self.secret(tenant_objects::COREDMS_BINDING, "username")
+                .await,
+            self.secret(tenant_objects::COREDMS_BINDING, "password")
+                .await,
         );
         self.session_as(&user, &password).await
     }
@@ -321,7 +403,10 @@ impl TestTenant {
     async fn member_addresses(&self) -> Vec<String> {
         let selector = format!("{}={}", labels::COREDMS, tenant_objects::COREDMS);
         let pods = self.cluster.pods(&self.name.namespace());
-        let list = pods.list(&ListParams::default().labels(&selector)).await.unwrap();
+        let list = pods
+            .list(&ListParams::default().labels(&selector))
+            .await
+            .unwrap();
         list.iter()
             .filter_map(|pod| pod.status.as_ref()?.pod_ip.clone())
             .map(|address| format!("{address}:9042"))
@@ -330,23 +415,53 @@ impl TestTenant {
 
     /// Pods of a pipeline's ingest app.
     pub async fn ingest_pods(&self, pipeline: &str) -> Vec<Pod> {
-        let selector = format!("{}={pipeline},{}=ingest", labels::PIPELINE, labels::APP_COMPONENT);
+        let selector = format!(
+            "{}={pipeline},{}=ingest",
+            labels::PIPELINE,
+            labels::APP_COMPONENT
+        );
         let pods = self.cluster.pods(&self.name.namespace());
-        let list = pods.list(&ListParams::default().labels(&selector)).await.unwrap();
-        list.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect()
+        let list = pods
+            .list(&ListParams::default().labels(&selector))
+            .await
+            .unwrap();
+        list.items
+            .into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .collect()
     }
 
     /// Arms a failpoint in a pod's admin port.
     pub async fn arm(&self, pod: &Pod, failpoint: &str, action: &str) {
-        let address = pod.status.as_ref().and_then(|s| s.pod_ip.clone()).expect("the pod has an address");
+        let address = pod
+            .status
+            .as_ref()
+            .and_then(|s| s.pod_ip.clone())
+            .expect("the pod has an address");
         let url = format!("http://{address}:9090/failpoints/{failpoint}");
-        let response = self.cluster.http.put(&url).body(action.to_owned()).send().await.unwrap();
-        assert!(response.status().is_success(), "{url}: {}", response.status());
+        let response = self
+            .cluster
+            .http
+            .put(&url)
+            .body(action.to_owned())
+            .send()
+            .await
+            .unwrap();
+        assert!(
+            response.status().is_success(),
+            "{url}: {}",
+            response.status()
+        );
     }
 
     /// Sum of restarts of a pod's containers.
     pub async fn restarts(&self, pod: &str) -> i32 {
-        let pod = self.cluster.pods(&self.name.namespace()).get_opt(pod).await.unwrap();
+        let pod = self
+            .cluster
+            .pods(&self.name.namespace())
+            .get_opt(pod)
+            .await
+            .unwrap();
         pod.and_then(|p| p.status)
             .and_then(|s| s.container_statuses)
             .map_or(0, |statuses| statuses.iter().map(|c| c.restart_count).sum())

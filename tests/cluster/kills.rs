@@ -19,9 +19,13 @@ async fn ingest_pod(tenant: &TestTenant, pipeline: &str) -> k8s_openapi::api::co
         let pods = tenant.ingest_pods(pipeline).await;
         let ready = pods.into_iter().find(|pod| {
             let status = pod.status.as_ref();
-            status.and_then(|s| s.conditions.as_ref()).is_some_and(|conditions| {
-                conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
-            })
+            status
+                .and_then(|s| s.conditions.as_ref())
+                .is_some_and(|conditions| {
+                    conditions
+                        .iter()
+                        .any(|c| c.type_ == "Ready" && c.status == "True")
+                })
         });
         ready.ok_or_else(|| "none is ready".to_owned())
     })
@@ -44,7 +48,12 @@ async fn assert_table(tenant: &TestTenant, table: &str, key: &[&str], expected: 
 
 async fn file_survives(pipeline: &str, failpoint: &str, action: &str) {
     let tenant = TestTenant::alpha().await;
-    tenant.pipeline(pipeline, sample("flights.yaml", &pipeline.replace('-', "_"))).await;
+    tenant
+        .pipeline(
+            pipeline,
+            sample("flights.yaml", &pipeline.replace('-', "_")),
+        )
+        .await;
     let pod = ingest_pod(&tenant, pipeline).await;
     tenant.arm(&pod, failpoint, action).await;
     let csv = head(&data("flights.csv"), 8_000);
@@ -52,8 +61,18 @@ async fn file_survives(pipeline: &str, failpoint: &str, action: &str) {
     let record = tenant.ended(upload.id).await;
     assert_eq!(record.state, FileState::Done, "{:?}", record.error);
     assert_eq!((record.accepted, record.rejected), (Some(8_000), Some(0)));
-    assert_eq!(tenant.restarts(&pod.name_any()).await, 1, "the failpoint did not kill the app");
-    assert_table(&tenant, &pipeline.replace('-', "_"), &FLIGHT_KEY, &from_csv(&csv, &FLIGHT_KEY, &[])).await;
+    assert_eq!(
+        tenant.restarts(&pod.name_any()).await,
+        1,
+        "the failpoint did not kill the app"
+    );
+    assert_table(
+        &tenant,
+        &pipeline.replace('-', "_"),
+        &FLIGHT_KEY,
+        &from_csv(&csv, &FLIGHT_KEY, &[]),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -69,13 +88,23 @@ async fn ingest_killed_between_write_and_acknowledgement_of_a_file() {
 #[tokio::test]
 async fn ingest_killed_between_write_and_acknowledgement_of_messages() {
     let tenant = TestTenant::alpha().await;
-    tenant.pipeline("kill-stream", sample("planes.yaml", "kill_stream")).await;
+    tenant
+        .pipeline("kill-stream", sample("planes.yaml", "kill_stream"))
+        .await;
     let pod = ingest_pod(&tenant, "kill-stream").await;
     tenant.arm(&pod, "after-write", "abort").await;
     let csv = data("planes.csv");
-    tenant.post_messages("kill-stream", "all", &planes_ndjson(&csv)).await;
+    tenant
+        .post_messages("kill-stream", "all", &planes_ndjson(&csv))
+        .await;
     let renamed = csv.replacen("tailnum,year,", "tailnum,built,", 1);
-    assert_table(&tenant, "kill_stream", &["tailnum"], &from_csv(&renamed, &["tailnum"], &[])).await;
+    assert_table(
+        &tenant,
+        "kill_stream",
+        &["tailnum"],
+        &from_csv(&renamed, &["tailnum"], &[]),
+    )
+    .await;
     eventually("the app was restarted", QUICK, || async {
         match tenant.restarts(&pod.name_any()).await {
             1 => Ok(()),
@@ -88,9 +117,16 @@ async fn ingest_killed_between_write_and_acknowledgement_of_messages() {
 #[tokio::test]
 async fn gateway_killed_between_confirmation_and_reply() {
     let tenant = TestTenant::alpha().await;
-    tenant.pipeline("kill-confirm", sample("planes.yaml", "kill_confirm")).await;
+    tenant
+        .pipeline("kill-confirm", sample("planes.yaml", "kill_confirm"))
+        .await;
     let namespace = tenant.name.namespace();
-    let gateway = tenant.cluster.pods(&namespace).get("gateway-0").await.unwrap();
+    let gateway = tenant
+        .cluster
+        .pods(&namespace)
+        .get("gateway-0")
+        .await
+        .unwrap();
     let restarts = tenant.restarts("gateway-0").await;
     tenant.arm(&gateway, "after-confirm", "abort").await;
     let csv = head(&data("planes.csv"), 500);
@@ -104,47 +140,96 @@ async fn gateway_killed_between_confirmation_and_reply() {
         .send()
         .await;
     assert!(cut.is_err(), "the gateway answered: {cut:?}");
-    tenant.post_messages("kill-confirm", "all", &planes_ndjson(&csv)).await;
+    tenant
+        .post_messages("kill-confirm", "all", &planes_ndjson(&csv))
+        .await;
     assert_eq!(tenant.restarts("gateway-0").await, restarts + 1);
     let renamed = csv.replacen("tailnum,year,", "tailnum,built,", 1);
-    assert_table(&tenant, "kill_confirm", &["tailnum"], &from_csv(&renamed, &["tailnum"], &[])).await;
+    assert_table(
+        &tenant,
+        "kill_confirm",
+        &["tailnum"],
+        &from_csv(&renamed, &["tailnum"], &[]),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn gateway_killed_between_staging_and_queueing_keeps_the_file() {
     let tenant = TestTenant::alpha().await;
-    tenant.pipeline("kill-staged", sample("weather.yaml", "kill_staged")).await;
-    let gateway = tenant.cluster.pods(&tenant.name.namespace()).get("gateway-0").await.unwrap();
+    tenant
+        .pipeline("kill-staged", sample("weather.yaml", "kill_staged"))
+        .await;
+    let gateway = tenant
+        .cluster
+        .pods(&tenant.name.namespace())
+        .get("gateway-0")
+        .await
+        .unwrap();
     tenant.arm(&gateway, "after-staged", "abort").await;
     let csv = head(&data("weather.csv"), 1_000);
     let path = "/v1/pipelines/kill-staged/files/weather.csv";
-    let cut = tenant.request("loader", Method::PUT, path).await.body(csv.clone()).send().await;
+    let cut = tenant
+        .request("loader", Method::PUT, path)
+        .await
+        .body(csv.clone())
+        .send()
+        .await;
     assert!(cut.is_err(), "the gateway answered: {cut:?}");
-    let again = tenant.upload("kill-staged", "weather.csv", csv.as_bytes()).await;
+    let again = tenant
+        .upload("kill-staged", "weather.csv", csv.as_bytes())
+        .await;
     let record = tenant.ended(again.id).await;
     assert_eq!(record.state, FileState::Done, "{record:?}");
-    let files: serde_json::Value = tenant.get("/v1/files?pipeline=kill-staged&state=Done").await;
+    let files: serde_json::Value = tenant
+        .get("/v1/files?pipeline=kill-staged&state=Done")
+        .await;
     assert_eq!(files["files"].as_array().unwrap().len(), 1, "{files}");
     let (key, doubles) = (
         ["origin", "time_hour"],
-        ["temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"],
+        [
+            "temp",
+            "dewp",
+            "humid",
+            "wind_speed",
+            "wind_gust",
+            "precip",
+            "pressure",
+            "visib",
+        ],
     );
-    assert_table(&tenant, "kill_staged", &key, &from_csv(&csv, &key, &doubles)).await;
+    assert_table(
+        &tenant,
+        "kill_staged",
+        &key,
+        &from_csv(&csv, &key, &doubles),
+    )
+    .await;
 }
 
 /// Uploads two files while a pod is killed, and a message that is newer than its row in the file.
 async fn load_survives(pipeline: &str, namespace: &str, pod: &str) {
     let tenant = TestTenant::alpha().await;
     let table = pipeline.replace('-', "_");
-    tenant.pipeline(pipeline, sample("flights.yaml", &table)).await;
+    tenant
+        .pipeline(pipeline, sample("flights.yaml", &table))
+        .await;
     let csv = data("flights.csv");
     let first = head(&csv, 20_000);
     let header = head(&csv, 0);
-    let second: String =
-        header + &csv.split_inclusive('\n').skip(20_001).take(20_000).collect::<String>();
-    let one = tenant.upload(pipeline, "flights-1.csv", first.as_bytes()).await;
+    let second: String = header
+        + &csv
+            .split_inclusive('\n')
+            .skip(20_001)
+            .take(20_000)
+            .collect::<String>();
+    let one = tenant
+        .upload(pipeline, "flights-1.csv", first.as_bytes())
+        .await;
     tenant.cluster.kill_pod(namespace, pod).await;
-    let two = tenant.upload(pipeline, "flights-2.csv", second.as_bytes()).await;
+    let two = tenant
+        .upload(pipeline, "flights-2.csv", second.as_bytes())
+        .await;
     for id in [one.id, two.id] {
         let record = tenant.ended(id).await;
         assert_eq!(record.state, FileState::Done, "{:?}", record.error);
@@ -159,7 +244,12 @@ async fn a_cassandra_pod_killed_under_load() {
     let tenant = TestTenant::alpha().await;
     let namespace = tenant.name.namespace();
     let selector = format!("{}={}", labels::COREDMS, tenant_objects::COREDMS);
-    let victim = tenant.cluster.pod_names(&namespace, &selector).await.pop().unwrap();
+    let victim = tenant
+        .cluster
+        .pod_names(&namespace, &selector)
+        .await
+        .pop()
+        .unwrap();
     load_survives("kill-cassandra", &namespace, &victim).await;
     tenant.cluster.tenant_ready(&tenant.name).await;
 }
@@ -168,7 +258,12 @@ async fn a_cassandra_pod_killed_under_load() {
 async fn the_rabbitmq_pod_killed_under_load() {
     let tenant = TestTenant::alpha().await;
     let selector = format!("{}=default", labels::BROKER);
-    let victim = tenant.cluster.pod_names("simbdp-system", &selector).await.pop().unwrap();
+    let victim = tenant
+        .cluster
+        .pod_names("simbdp-system", &selector)
+        .await
+        .pop()
+        .unwrap();
     load_survives("kill-rabbitmq", "simbdp-system", &victim).await;
 }
 
@@ -178,10 +273,7 @@ async fn an_upload_cut_in_the_middle_leaves_nothing() {
     tenant.pipeline("cut", sample("weather.yaml", "cut")).await;
     let csv = data("weather.csv");
     let half = csv.as_bytes()[..csv.len() / 2].to_vec();
-    let body = futures::stream::iter([
-        Ok(half),
-        Err(std::io::Error::other("the client is gone")),
-    ]);
+    let body = futures::stream::iter([Ok(half), Err(std::io::Error::other("the client is gone"))]);
     let path = "/v1/pipelines/cut/files/weather.csv";
     let cut = tenant
         .request("loader", Method::PUT, path)
@@ -200,33 +292,25 @@ async fn an_upload_cut_in_the_middle_leaves_nothing() {
 #[tokio::test]
 async fn the_same_file_twice_at_once_is_one_file() {
     let tenant = TestTenant::alpha().await;
-    tenant.pipeline("twice", sample("weather.yaml", "twice")).await;
+    tenant
+        .pipeline("twice", sample("weather.yaml", "twice"))
+        .await;
     let csv = data("weather.csv");
-    let uploads = futures::future::join_all(
-        (0..4).map(|n| tenant.upload("twice", &format!("weather-{n}.csv"), csv.as_bytes()).then_id()),
-    )
-    .await;
-    let distinct: std::collections::BTreeSet<_> = uploads.iter().collect();
+    let names: Vec<String> = (0..4).map(|n| format!("weather-{n}.csv")).collect();
+    let uploads = names
+        .iter()
+        .map(|name| tenant.upload("twice", name, csv.as_bytes()));
+    let uploads = futures::future::join_all(uploads).await;
+    let distinct: std::collections::BTreeSet<_> = uploads.iter().map(|upload| upload.id).collect();
     let mut done = 0;
     for id in distinct {
-        match tenant.ended(*id).await.state {
+        match tenant.ended(id).await.state {
             FileState::Done => done += 1,
             FileState::Duplicate => (),
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(done, 1);
-}
-
-/// The id of an upload's answer.
-trait ThenId {
-    async fn then_id(self) -> uuid::Uuid;
-}
-
-impl<F: std::future::Future<Output = simbdp_api::wire::rest::UploadResult>> ThenId for F {
-    async fn then_id(self) -> uuid::Uuid {
-        self.await.id
-    }
 }
 
 #[tokio::test]
@@ -236,28 +320,40 @@ async fn a_message_newer_than_the_file_wins_over_it() {
     batch.as_object_mut().unwrap().remove("stream");
     batch["batch"] = json!({});
     tenant.pipeline("race-file", batch).await;
-    tenant.pipeline("race-message", sample("planes.yaml", "race")).await;
+    tenant
+        .pipeline("race-message", sample("planes.yaml", "race"))
+        .await;
     let csv = data("planes.csv");
     let pod = ingest_pod(&tenant, "race-file").await;
     // The app dies with the file half written, so that the file's last rows are written after the message's.
     tenant.arm(&pod, "mid-file", "abort").await;
-    let upload = tenant.upload("race-file", "planes.csv", csv.as_bytes()).await;
+    let upload = tenant
+        .upload("race-file", "planes.csv", csv.as_bytes())
+        .await;
     let newer = r#"{"tailnum":"N10156","year":1999,"type":"t","manufacturer":"m","model":"o","engines":1,"seats":2,"speed":"NA","engine":"e"}"#;
     tenant.post_messages("race-message", "newer", newer).await;
     assert_eq!(tenant.ended(upload.id).await.state, FileState::Done);
     let renamed = csv.replacen("tailnum,year,", "tailnum,built,", 1);
     let mut expected = from_csv(&renamed, &["tailnum"], &[]);
     let row = expected.get_mut(&vec!["N10156".to_owned()]).unwrap();
-    for (column, cell) in
-        [("built", "1999"), ("type", "t"), ("manufacturer", "m"), ("model", "o"), ("engines", "1"), ("seats", "2"), ("engine", "e")]
-    {
+    for (column, cell) in [
+        ("built", "1999"),
+        ("type", "t"),
+        ("manufacturer", "m"),
+        ("model", "o"),
+        ("engines", "1"),
+        ("seats", "2"),
+        ("engine", "e"),
+    ] {
         row.insert(column.to_owned(), Some(cell.to_owned()));
     }
     row.insert("speed".to_owned(), None);
     eventually("the newer message is written", QUICK, || async {
         let session = tenant.session().await?;
         let found = read(&session, &tenant.name.keyspace(), "race", &["tailnum"]).await;
-        let built = found.get(&vec!["N10156".to_owned()]).and_then(|row| row["built"].clone());
+        let built = found
+            .get(&vec!["N10156".to_owned()])
+            .and_then(|row| row["built"].clone());
         if built.as_deref() != Some("1999") {
             return Err(format!("{built:?}"));
         }

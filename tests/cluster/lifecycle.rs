@@ -1,8 +1,8 @@
 //! A Tenant is made and deleted while the operator is killed; Retain keeps its rows, Delete leaves nothing.
 
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
-use kube::api::{Api, ListParams};
 use kube::ResourceExt;
+use kube::api::{Api, ListParams};
 use simbdp_api::labels;
 
 use crate::harness::{QUICK, SLOW, TestTenant, eventually, small_tenant};
@@ -19,7 +19,13 @@ async fn kill_operators(tenant: &TestTenant) {
 
 async fn gone(tenant: &TestTenant) {
     eventually(&format!("Tenant {} is gone", tenant.name), SLOW, || async {
-        match tenant.cluster.tenants().get_opt(tenant.name.as_str()).await.unwrap() {
+        match tenant
+            .cluster
+            .tenants()
+            .get_opt(tenant.name.as_str())
+            .await
+            .unwrap()
+        {
             None => Ok(()),
             Some(tenant) => Err(format!("{:?}", tenant.status.map(|s| s.conditions))),
         }
@@ -30,9 +36,18 @@ async fn gone(tenant: &TestTenant) {
 #[tokio::test]
 async fn a_tenant_is_made_retained_found_again_and_deleted_while_the_operator_dies() {
     let tenant = TestTenant::named("gamma").await;
-    tenant.cluster.apply_tenant(&tenant.name, small_tenant("Retain")).await.unwrap();
+    tenant
+        .cluster
+        .apply_tenant(&tenant.name, small_tenant("Retain"))
+        .await
+        .unwrap();
     eventually("the database is being made", QUICK, || async {
-        match tenant.cluster.pod_names(&tenant.name.namespace(), labels::COREDMS).await.len() {
+        match tenant
+            .cluster
+            .pod_names(&tenant.name.namespace(), labels::COREDMS)
+            .await
+            .len()
+        {
             0 => Err("no member yet".to_owned()),
             _ => Ok(()),
         }
@@ -41,36 +56,73 @@ async fn a_tenant_is_made_retained_found_again_and_deleted_while_the_operator_di
     kill_operators(&tenant).await;
     tenant.cluster.tenant_ready(&tenant.name).await;
 
-    tenant.pipeline("weather", sample("weather.yaml", "weather")).await;
+    tenant
+        .pipeline("weather", sample("weather.yaml", "weather"))
+        .await;
     let csv = head(&data("weather.csv"), 2_000);
-    let upload = tenant.upload("weather", "weather.csv", csv.as_bytes()).await;
+    let upload = tenant
+        .upload("weather", "weather.csv", csv.as_bytes())
+        .await;
     assert_eq!(tenant.ended(upload.id).await.accepted, Some(2_000));
     let token = tenant.token("loader").await;
 
-    tenant.cluster.tenants().delete(tenant.name.as_str(), &Default::default()).await.unwrap();
+    tenant
+        .cluster
+        .tenants()
+        .delete(tenant.name.as_str(), &Default::default())
+        .await
+        .unwrap();
     kill_operators(&tenant).await;
     gone(&tenant).await;
-    assert!(tenant.cluster.namespace(&tenant.name).await.is_some(), "Retain keeps the namespace");
+    assert!(
+        tenant.cluster.namespace(&tenant.name).await.is_some(),
+        "Retain keeps the namespace"
+    );
     eventually("workloads stop", QUICK, || async {
-        match tenant.cluster.pod_names(&tenant.name.namespace(), labels::TENANT).await.len() {
+        match tenant
+            .cluster
+            .pod_names(&tenant.name.namespace(), labels::TENANT)
+            .await
+            .len()
+        {
             0 => Ok(()),
             n => Err(format!("{n} pods")),
         }
     })
     .await;
 
-    tenant.cluster.apply_tenant(&tenant.name, small_tenant("Delete")).await.unwrap();
+    tenant
+        .cluster
+        .apply_tenant(&tenant.name, small_tenant("Delete"))
+        .await
+        .unwrap();
     tenant.cluster.tenant_ready(&tenant.name).await;
     assert_eq!(tenant.token("loader").await, token, "credentials are kept");
-    tenant.pipeline("weather", sample("weather.yaml", "weather")).await;
+    tenant
+        .pipeline("weather", sample("weather.yaml", "weather"))
+        .await;
     let session = eventually("a session", QUICK, || tenant.session()).await;
     let key = ["origin", "time_hour"];
-    let doubles = ["temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"];
+    let doubles = [
+        "temp",
+        "dewp",
+        "humid",
+        "wind_speed",
+        "wind_gust",
+        "precip",
+        "pressure",
+        "visib",
+    ];
     let found = read(&session, &tenant.name.keyspace(), "weather", &key).await;
     assert_same(&found, &from_csv(&csv, &key, &doubles));
     drop(session);
 
-    tenant.cluster.tenants().delete(tenant.name.as_str(), &Default::default()).await.unwrap();
+    tenant
+        .cluster
+        .tenants()
+        .delete(tenant.name.as_str(), &Default::default())
+        .await
+        .unwrap();
     kill_operators(&tenant).await;
     gone(&tenant).await;
     assert_nothing_left(&tenant).await;
@@ -88,12 +140,19 @@ async fn assert_nothing_left(tenant: &TestTenant) {
         let left: Vec<String> = list
             .iter()
             .filter(|volume| {
-                let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+                let claim = volume
+                    .spec
+                    .as_ref()
+                    .and_then(|spec| spec.claim_ref.as_ref());
                 claim.and_then(|claim| claim.namespace.as_ref()) == Some(&namespace)
             })
             .map(ResourceExt::name_any)
             .collect();
-        if left.is_empty() { Ok(()) } else { Err(format!("volumes {left:?}")) }
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("volumes {left:?}"))
+        }
     })
     .await;
 }

@@ -11,8 +11,16 @@ use crate::harness::TestTenant;
 use crate::table::{assert_same, from_csv, read};
 
 const WEATHER_KEY: [&str; 2] = ["origin", "time_hour"];
-const WEATHER_DOUBLES: [&str; 8] =
-    ["temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"];
+const WEATHER_DOUBLES: [&str; 8] = [
+    "temp",
+    "dewp",
+    "humid",
+    "wind_speed",
+    "wind_gust",
+    "precip",
+    "pressure",
+    "visib",
+];
 
 /// A file of the real input.
 pub fn data(name: &str) -> String {
@@ -34,8 +42,12 @@ pub fn head(csv: &str, rows: usize) -> String {
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut child =
-        Command::new("gzip").arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new("gzip")
+        .arg("-c")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = child.stdout.take().unwrap();
     std::thread::scope(|scope| {
@@ -50,9 +62,13 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_file_with_nulls_is_the_table_cell_by_cell() {
     let tenant = TestTenant::alpha().await;
-    tenant.pipeline("weather", sample("weather.yaml", "weather")).await;
+    tenant
+        .pipeline("weather", sample("weather.yaml", "weather"))
+        .await;
     let csv = data("weather.csv");
-    let upload = tenant.upload("weather", "weather.csv", csv.as_bytes()).await;
+    let upload = tenant
+        .upload("weather", "weather.csv", csv.as_bytes())
+        .await;
     assert!(!upload.duplicate);
     let record = tenant.ended(upload.id).await;
     assert_eq!(record.state, FileState::Done, "{:?}", record.error);
@@ -63,7 +79,9 @@ async fn a_file_with_nulls_is_the_table_cell_by_cell() {
     let found = read(&session, &tenant.name.keyspace(), "weather", &WEATHER_KEY).await;
     assert_same(&found, &from_csv(&csv, &WEATHER_KEY, &WEATHER_DOUBLES));
 
-    let again = tenant.upload("weather", "weather-again.csv", csv.as_bytes()).await;
+    let again = tenant
+        .upload("weather", "weather-again.csv", csv.as_bytes())
+        .await;
     assert!(again.duplicate);
     assert_eq!(again.id, upload.id);
 
@@ -76,7 +94,9 @@ async fn a_file_with_nulls_is_the_table_cell_by_cell() {
 #[tokio::test]
 async fn a_compressed_file_with_bad_rows_is_ingested_and_they_are_quarantined() {
     let tenant = TestTenant::alpha().await;
-    tenant.pipeline("flights", sample("flights.yaml", "flights")).await;
+    tenant
+        .pipeline("flights", sample("flights.yaml", "flights"))
+        .await;
     let good = head(&data("flights.csv"), 5_000);
     let bad = "2013,13,x,517,515,2,830,819,11,UA,1545,N14228,EWR,IAH,227,1400,5,15,2013-01-01T10:00:00Z\n\
                2013,1,1,short\n";
@@ -87,12 +107,22 @@ async fn a_compressed_file_with_bad_rows_is_ingested_and_they_are_quarantined() 
     assert_eq!((record.accepted, record.rejected), (Some(5_000), Some(2)));
 
     let path = record.rejects.expect("there are rejects");
-    let response = tenant.request("analyst", reqwest::Method::GET, &path).await.send().await.unwrap();
+    let response = tenant
+        .request("analyst", reqwest::Method::GET, &path)
+        .await
+        .send()
+        .await
+        .unwrap();
     let body = response.text().await.unwrap();
-    let rejects: Vec<RejectedRow> =
-        body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rejects: Vec<RejectedRow> = body
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(rejects.len(), 2);
-    assert_eq!((rejects[0].line, rejects[0].column.as_deref()), (5_002, Some("day")));
+    assert_eq!(
+        (rejects[0].line, rejects[0].column.as_deref()),
+        (5_002, Some("day"))
+    );
     assert_eq!(rejects[1].line, 5_003);
     assert_eq!(rejects[1].raw, "2013,1,1,short");
 
@@ -130,7 +160,9 @@ pub fn planes_ndjson(csv: &str) -> String {
 #[tokio::test]
 async fn messages_are_rows_and_a_repeated_post_shows_once() {
     let tenant = TestTenant::alpha().await;
-    tenant.pipeline("planes", sample("planes.yaml", "planes")).await;
+    tenant
+        .pipeline("planes", sample("planes.yaml", "planes"))
+        .await;
     let csv = data("planes.csv");
     let ndjson = planes_ndjson(&csv);
     let lines: Vec<&str> = ndjson.split_inclusive('\n').collect();
@@ -139,7 +171,11 @@ async fn messages_are_rows_and_a_repeated_post_shows_once() {
         tenant.post_messages("planes", &key, &chunk.concat()).await;
         tenant.post_messages("planes", &key, &chunk.concat()).await;
     }
-    let expected = from_csv(&csv.replacen("tailnum,year,", "tailnum,built,", 1), &["tailnum"], &[]);
+    let expected = from_csv(
+        &csv.replacen("tailnum,year,", "tailnum,built,", 1),
+        &["tailnum"],
+        &[],
+    );
     let session = tenant.session().await.unwrap();
     crate::harness::eventually("3,322 planes", crate::harness::QUICK, || async {
         let found = read(&session, &tenant.name.keyspace(), "planes", &["tailnum"]).await;
@@ -155,13 +191,32 @@ async fn messages_are_rows_and_a_repeated_post_shows_once() {
 #[tokio::test]
 async fn status_shows_the_real_figures() {
     let tenant = TestTenant::alpha().await;
-    tenant.pipeline("figures", sample("weather.yaml", "figures")).await;
-    let upload = tenant.upload("figures", "weather.csv", head(&data("weather.csv"), 700).as_bytes()).await;
+    tenant
+        .pipeline("figures", sample("weather.yaml", "figures"))
+        .await;
+    let upload = tenant
+        .upload(
+            "figures",
+            "weather.csv",
+            head(&data("weather.csv"), 700).as_bytes(),
+        )
+        .await;
     tenant.ended(upload.id).await;
     crate::harness::eventually("figures in status", crate::harness::QUICK, || async {
-        let pipeline = tenant.cluster.pipelines(&tenant.name).get("figures").await.unwrap();
+        let pipeline = tenant
+            .cluster
+            .pipelines(&tenant.name)
+            .get("figures")
+            .await
+            .unwrap();
         let status = pipeline.status.unwrap_or_default();
-        let figures = (status.mode.as_deref(), status.rows, status.rejected, status.backlog, status.replicas);
+        let figures = (
+            status.mode.as_deref(),
+            status.rows,
+            status.rejected,
+            status.backlog,
+            status.replicas,
+        );
         if figures == (Some("Batch"), Some(700), Some(0), Some(0), Some(1)) {
             Ok(())
         } else {

@@ -15,10 +15,21 @@ pub async fn read(session: &Session, keyspace: &str, table: &str, key: &[&str]) 
     let mut select = Statement::new(format!("SELECT * FROM \"{keyspace}\".\"{table}\""));
     select.set_consistency(Consistency::LocalQuorum);
     select.set_page_size(2000);
-    let pager = session.query_iter(select, ()).await.expect("the table can be read");
-    let columns: Vec<String> =
-        pager.column_specs().iter().map(|spec| spec.name().to_owned()).collect();
-    let rows: Vec<Row> = pager.rows_stream::<Row>().unwrap().try_collect().await.unwrap();
+    let pager = session
+        .query_iter(select, ())
+        .await
+        .expect("the table can be read");
+    let columns: Vec<String> = pager
+        .column_specs()
+        .iter()
+        .map(|spec| spec.name().to_owned())
+        .collect();
+    let rows: Vec<Row> = pager
+        .rows_stream::<Row>()
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
     let mut cells = Cells::new();
     for row in rows {
         let row: BTreeMap<String, Option<String>> = columns
@@ -26,7 +37,10 @@ pub async fn read(session: &Session, keyspace: &str, table: &str, key: &[&str]) 
             .cloned()
             .zip(row.columns.iter().map(|cell| cell.as_ref().map(text)))
             .collect();
-        let key = key.iter().map(|k| row[*k].clone().expect("a key is never null")).collect();
+        let key = key
+            .iter()
+            .map(|k| row[*k].clone().expect("a key is never null"))
+            .collect();
         assert!(cells.insert(key, row).is_none(), "a key shows twice");
     }
     cells
@@ -51,7 +65,12 @@ fn text(value: &CqlValue) -> String {
 /// Rows of a CSV text, keyed by the given columns; `NA` is null; numbers as the shortest text that means the same.
 pub fn from_csv(csv: &str, key: &[&str], doubles: &[&str]) -> Cells {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let header: Vec<String> = reader
+        .headers()
+        .unwrap()
+        .iter()
+        .map(str::to_owned)
+        .collect();
     let mut cells = Cells::new();
     for record in reader.records() {
         let record = record.unwrap();
@@ -77,15 +96,26 @@ pub fn from_csv(csv: &str, key: &[&str], doubles: &[&str]) -> Cells {
 
 /// Fails with the first few differences, not with two tables of thousands of rows.
 pub fn assert_same(found: &Cells, expected: &Cells) {
-    let missing: Vec<_> = expected.keys().filter(|key| !found.contains_key(*key)).take(5).collect();
-    let foreign: Vec<_> = found.keys().filter(|key| !expected.contains_key(*key)).take(5).collect();
+    let missing: Vec<_> = expected
+        .keys()
+        .filter(|key| !found.contains_key(*key))
+        .take(5)
+        .collect();
+    let foreign: Vec<_> = found
+        .keys()
+        .filter(|key| !expected.contains_key(*key))
+        .take(5)
+        .collect();
     let changed: Vec<_> = expected
         .iter()
         .filter_map(|(key, row)| found.get(key).filter(|f| *f != row).map(|f| (key, f, row)))
         .take(3)
         .collect();
     assert!(
-        missing.is_empty() && foreign.is_empty() && changed.is_empty() && found.len() == expected.len(),
+        missing.is_empty()
+            && foreign.is_empty()
+            && changed.is_empty()
+            && found.len() == expected.len(),
         "{} rows found, {} expected; missing {missing:?}; foreign {foreign:?}; changed (key, found, expected) {changed:?}",
         found.len(),
         expected.len(),

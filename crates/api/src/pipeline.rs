@@ -66,19 +66,19 @@ pub struct BatchSpec {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileConstraints {
-    /// Accepted formats, told by the file's extension.
-    #[serde(default = "Format::all")]
+    /// Accepted formats, told by the file's extension; those of the tenant's ceiling, or all, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    pub formats: Vec<Format>,
+    pub formats: Option<Vec<Format>>,
     /// Accepted compressions, told by the file's last extension.
     #[serde(default = "Compression::all")]
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub compression: Vec<Compression>,
-    /// Largest file, uncompressed.
-    #[serde(default = "default_max_file_size")]
-    pub max_file_size: Quantity,
+    /// Largest file, uncompressed; the tenant's ceiling, or 1Gi, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_file_size: Option<Quantity>,
     /// Most files in a period. Not limited when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_files: Option<FileCount>,
@@ -91,18 +91,17 @@ pub struct FileConstraints {
 impl Default for FileConstraints {
     fn default() -> Self {
         Self {
-            formats: Format::all(),
+            formats: None,
             compression: Compression::all(),
-            max_file_size: default_max_file_size(),
+            max_file_size: None,
             max_files: None,
             name_pattern: None,
         }
     }
 }
 
-fn default_max_file_size() -> Quantity {
-    "1Gi".into()
-}
+/// Largest file in bytes where neither pipeline nor tenant says: 1Gi.
+pub const DEFAULT_MAX_FILE_SIZE: u64 = 1 << 30;
 
 /// Format of a file.
 #[derive(

@@ -65,7 +65,10 @@ fn definitions_have_status_category_and_short_names() {
     ] {
         let names = &crd.spec.names;
         assert_eq!(names.categories, Some(vec!["simbdp".to_owned()]));
-        assert_eq!(names.short_names, Some(short.iter().map(ToString::to_string).collect()));
+        assert_eq!(
+            names.short_names,
+            Some(short.iter().map(ToString::to_string).collect())
+        );
         let version = &crd.spec.versions[0];
         assert!(version.subresources.as_ref().unwrap().status.is_some());
     }

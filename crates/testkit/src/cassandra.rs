@@ -23,6 +23,8 @@ pub const PORT: u16 = 9042;
 
 const STORAGE_PORT: u16 = 7000;
 const TOKENS: usize = 4;
+/// Lines of a log that are shown.
+const LINES: usize = 30;
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
 const JARS: [&str; 3] = ["lib", "opt/cassandra/lib", "."];
@@ -333,10 +335,18 @@ fn ended(log: &Path) -> bool {
         || text.contains("Could not create the Java")
 }
 
+/// What the server says of its failure, or its last lines.
 fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
+    let failure = lines.iter().position(|line| line.starts_with("ERROR"));
+    let from = failure.unwrap_or(lines.len().saturating_sub(LINES));
+    lines[from..]
+        .iter()
+        .take(LINES)
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Tokens of a node, spread evenly: nodes that join together would choose the same ones by themselves.

@@ -76,15 +76,16 @@ pub fn files(coredms: &ValidatedCoreDms) -> BTreeMap<String, String> {
     members.chain(shared).collect()
 }
 
-/// The first member is its own seed, so that it alone can begin a cluster. The others' seeds are all but
+/// The first member is its own seed, so that it alone can begin a cluster; it goes by its host name, which
+/// its pod resolves itself, since the Service's names take some seconds to appear. The others' seeds are all but
 /// themselves: a member among its own seeds would join without its share of the data, and with one seed
 /// alone none could start again while that one is away.
 fn seeds(coredms: &ValidatedCoreDms, ordinal: u16) -> String {
+    if ordinal == 0 {
+        return member(&coredms.name, ordinal);
+    }
     let hosts: Vec<_> = (0..coredms.replicas)
-        .filter(|other| match ordinal {
-            0 => *other == 0,
-            _ => *other != ordinal,
-        })
+        .filter(|other| *other != ordinal)
         .map(|other| member_host(&coredms.name, &coredms.namespace, other))
         .collect();
     hosts.join(",")

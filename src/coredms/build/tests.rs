@@ -84,12 +84,13 @@ fn what_retain_keeps_has_no_owner() {
 fn the_first_member_alone_is_its_own_seed() {
     let config = prepared("Production").config.data.unwrap();
     for ordinal in 0..3 {
-        let own = format!("coredms-{ordinal}.coredms.tenant-a.svc");
+        let own = format!("coredms-{ordinal}");
         let yaml: Value =
             serde_yaml::from_str(&config[&format!("coredms-{ordinal}.yaml")]).unwrap();
         let seeds = yaml["seed_provider"][0]["parameters"][0]["seeds"]
             .as_str()
             .unwrap();
+        assert_eq!(seeds == own, ordinal == 0, "{seeds}");
         assert_eq!(seeds.contains(&own), ordinal == 0, "{seeds}");
     }
 }

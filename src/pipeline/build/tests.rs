@@ -36,7 +36,15 @@ fn pipeline(edit: impl FnOnce(&mut IngestPipeline)) -> ValidatedPipeline {
 
 fn digest_of(pipeline: &ValidatedPipeline, credentials: &str) -> String {
     let built = build(pipeline, credentials, &platform());
-    let annotations = built.ingest.spec.unwrap().template.metadata.unwrap().annotations.unwrap();
+    let annotations = built
+        .ingest
+        .spec
+        .unwrap()
+        .template
+        .metadata
+        .unwrap()
+        .annotations
+        .unwrap();
     annotations[labels::CONFIG_DIGEST].clone()
 }
 

@@ -47,7 +47,12 @@ fn a_pipeline_is_ready_when_work_is_accepted_and_would_be_consumed() {
     assert!(facts.get(READY).unwrap().holds && facts.get(ACTIVE).unwrap().holds);
     assert_eq!(status.mode.as_deref(), Some("Stream"));
     assert_eq!(
-        (status.backlog, status.replicas, status.rows, status.rejected),
+        (
+            status.backlog,
+            status.replicas,
+            status.rows,
+            status.rejected
+        ),
         (Some(7), Some(1), Some(12), Some(1))
     );
     assert_eq!(status.binding.unwrap().name, "coredms-binding");
@@ -57,13 +62,56 @@ fn a_pipeline_is_ready_when_work_is_accepted_and_would_be_consumed() {
 fn whatever_is_missing_is_the_reason_why_it_is_not_ready() {
     let waiting = || Stage::waiting("Missing", "what to do");
     for (parts, reason) in [
-        (Parts { table: waiting(), ..parts() }, "Missing"),
-        (Parts { queues: waiting(), ..parts() }, "Missing"),
-        (Parts { gateway_replicas: 0, loaded: vec![], ..parts() }, "GatewayNotReady"),
-        (Parts { loaded: vec![replica(2, 0)], ..parts() }, "GatewayNotReady"),
-        (Parts { loaded: vec![replica(2, 0), replica(1, 0)], ..parts() }, "GatewayLoading"),
-        (Parts { loaded: vec![replica(2, 0), None], ..parts() }, "GatewayLoading"),
-        (Parts { ready_apps: 0, ..parts() }, "NoIngestApp"),
+        (
+            Parts {
+                table: waiting(),
+                ..parts()
+            },
+            "Missing",
+        ),
+        (
+            Parts {
+                queues: waiting(),
+                ..parts()
+            },
+            "Missing",
+        ),
+        (
+            Parts {
+                gateway_replicas: 0,
+                loaded: vec![],
+                ..parts()
+            },
+            "GatewayNotReady",
+        ),
+        (
+            Parts {
+                loaded: vec![replica(2, 0)],
+                ..parts()
+            },
+            "GatewayNotReady",
+        ),
+        (
+            Parts {
+                loaded: vec![replica(2, 0), replica(1, 0)],
+                ..parts()
+            },
+            "GatewayLoading",
+        ),
+        (
+            Parts {
+                loaded: vec![replica(2, 0), None],
+                ..parts()
+            },
+            "GatewayLoading",
+        ),
+        (
+            Parts {
+                ready_apps: 0,
+                ..parts()
+            },
+            "NoIngestApp",
+        ),
     ] {
         assert_eq!(ready_reason(parts), reason);
     }
@@ -84,7 +132,10 @@ fn figures_that_cannot_be_asked_now_stay() {
         ..parts()
     };
     let (status, _) = status(&pipeline, &Ok(Observed::Applied(Box::new(parts))));
-    assert_eq!((status.backlog, status.rows, status.rejected), (Some(5), Some(100), Some(2)));
+    assert_eq!(
+        (status.backlog, status.rows, status.rejected),
+        (Some(5), Some(100), Some(2))
+    );
 }
 
 #[test]
@@ -96,7 +147,9 @@ fn a_conflict_names_the_column_and_the_other_pipeline_and_stalls() {
     let (_, facts) = status(&pipeline(), &Err(error));
     let ready = facts.get(READY).unwrap();
     assert_eq!(ready.reason, "TableConflict");
-    assert!(ready.message.contains("column `a`") && ready.message.contains("IngestPipeline `first`"));
+    assert!(
+        ready.message.contains("column `a`") && ready.message.contains("IngestPipeline `first`")
+    );
     assert!(facts.get(STALLED).unwrap().holds && !facts.get(TABLE_READY).unwrap().holds);
 }
 
@@ -108,12 +161,21 @@ fn a_pipeline_outside_of_a_tenant_s_namespace_stalls() {
     });
     let (_, facts) = status(&pipeline(), &Err(error));
     assert_eq!(facts.get(STALLED).unwrap().reason, "NotATenantNamespace");
-    assert!(facts.get(READY).unwrap().message.contains("there is no Tenant"));
+    assert!(
+        facts
+            .get(READY)
+            .unwrap()
+            .message
+            .contains("there is no Tenant")
+    );
 }
 
 #[test]
 fn a_pipeline_whose_tenant_stops_accepts_and_runs_nothing() {
-    let (status, facts) = status(&pipeline(), &Ok(Observed::TenantStopped("apply it again".into())));
+    let (status, facts) = status(
+        &pipeline(),
+        &Ok(Observed::TenantStopped("apply it again".into())),
+    );
     for kind in [READY, ACCEPTING, ACTIVE, RECONCILING] {
         assert!(!facts.get(kind).unwrap().holds, "{kind}");
     }

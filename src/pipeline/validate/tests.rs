@@ -28,13 +28,18 @@ fn edited(changes: &[(&str, serde_json::Value)]) -> IngestPipeline {
     serde_json::from_value(object).unwrap()
 }
 
-fn check(changes: &[(&str, serde_json::Value)], ceilings: &ValidatedCeilings) -> Result<ValidatedPipeline, Invalid> {
+fn check(
+    changes: &[(&str, serde_json::Value)],
+    ceilings: &ValidatedCeilings,
+) -> Result<ValidatedPipeline, Invalid> {
     let tenant = TenantName::new("acme").unwrap();
     validate(&edited(changes), &tenant, ceilings)
 }
 
 fn refused(pointer: &str, value: serde_json::Value) -> String {
-    check(&[(pointer, value)], &ValidatedCeilings::default()).unwrap_err().to_string()
+    check(&[(pointer, value)], &ValidatedCeilings::default())
+        .unwrap_err()
+        .to_string()
 }
 
 use serde_json::json;
@@ -44,15 +49,30 @@ fn the_smallest_pipelines_are_accepted() {
     let batch = check(&[], &ValidatedCeilings::default()).unwrap();
     assert!(matches!(batch.mode, Mode::Batch(ref c) if c.max_file_size == 1 << 30));
     assert_eq!((batch.generation, batch.min_replicas), (3, 1));
-    let stream = check(&[("/batch", json!(null)), ("/stream", json!({}))], &ValidatedCeilings::default()).unwrap();
-    assert_eq!(stream.mode, Mode::Stream(StreamConstraints { max_message_size: 256 << 10 }));
+    let stream = check(
+        &[("/batch", json!(null)), ("/stream", json!({}))],
+        &ValidatedCeilings::default(),
+    )
+    .unwrap();
+    assert_eq!(
+        stream.mode,
+        Mode::Stream(StreamConstraints {
+            max_message_size: 256 << 10
+        })
+    );
 }
 
 #[test]
 fn reserved_words_are_good_names_of_columns() {
     let columns = json!([{"name": "select", "type": "int"}, {"name": "table", "type": "text"}]);
     let key = json!({"partition": ["select"]});
-    assert!(check(&[("/table/columns", columns), ("/table/primaryKey", key)], &ValidatedCeilings::default()).is_ok());
+    assert!(
+        check(
+            &[("/table/columns", columns), ("/table/primaryKey", key)],
+            &ValidatedCeilings::default()
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -67,16 +87,52 @@ fn both_or_neither_of_batch_and_stream_are_refused() {
 #[test]
 fn faults_in_the_table_name_the_column_and_what_would_be_right() {
     for (pointer, value, expected) in [
-        ("/table/columns", json!([{"name": "a", "type": "int"}, {"name": "a", "type": "text"}]), "column `a` is declared twice"),
-        ("/table/columns", json!([{"name": "simbdp_source", "type": "int"}]), "column `simbdp_source`: names that start with simbdp_"),
-        ("/table/columns", json!([{"name": "id", "type": "bigint", "timeFormat": "%Y"}]), "column `id`: timeFormat needs the type"),
-        ("/table/columns", json!([{"name": "id", "type": "date", "timeFormat": "%Q!"}]), "column `id`: "),
-        ("/table/primaryKey", json!({"partition": ["nope"]}), "primaryKey names `nope`, which is not in columns"),
-        ("/table/primaryKey", json!({"partition": ["id"], "clustering": [{"column": "nope"}]}), "primaryKey names `nope`"),
-        ("/table/primaryKey", json!({"partition": ["id"], "clustering": [{"column": "id"}]}), "primaryKey names `id` twice"),
-        ("/table/primaryKey", json!({"partition": ["tags"]}), "column `tags` is a list<text> and cannot be in primaryKey"),
+        (
+            "/table/columns",
+            json!([{"name": "a", "type": "int"}, {"name": "a", "type": "text"}]),
+            "column `a` is declared twice",
+        ),
+        (
+            "/table/columns",
+            json!([{"name": "simbdp_source", "type": "int"}]),
+            "column `simbdp_source`: names that start with simbdp_",
+        ),
+        (
+            "/table/columns",
+            json!([{"name": "id", "type": "bigint", "timeFormat": "%Y"}]),
+            "column `id`: timeFormat needs the type",
+        ),
+        (
+            "/table/columns",
+            json!([{"name": "id", "type": "date", "timeFormat": "%Q!"}]),
+            "column `id`: ",
+        ),
+        (
+            "/table/primaryKey",
+            json!({"partition": ["nope"]}),
+            "primaryKey names `nope`, which is not in columns",
+        ),
+        (
+            "/table/primaryKey",
+            json!({"partition": ["id"], "clustering": [{"column": "nope"}]}),
+            "primaryKey names `nope`",
+        ),
+        (
+            "/table/primaryKey",
+            json!({"partition": ["id"], "clustering": [{"column": "id"}]}),
+            "primaryKey names `id` twice",
+        ),
+        (
+            "/table/primaryKey",
+            json!({"partition": ["tags"]}),
+            "column `tags` is a list<text> and cannot be in primaryKey",
+        ),
         ("/table/ttl", json!("21y"), "`21y` is not a time to live"),
-        ("/table/ttl", json!("8000d"), "`8000d` is not a time to live of at most 20 years"),
+        (
+            "/table/ttl",
+            json!("8000d"),
+            "`8000d` is not a time to live of at most 20 years",
+        ),
     ] {
         let message = refused(pointer, value);
         assert!(message.starts_with("spec.table: "), "{message}");
@@ -87,14 +143,27 @@ fn faults_in_the_table_name_the_column_and_what_would_be_right() {
 #[test]
 fn faults_in_the_constraints_name_the_field() {
     let message = refused("/batch", json!({"constraints": {"namePattern": "a(b"}}));
-    assert!(message.contains("spec.batch.constraints.namePattern: "), "{message}");
+    assert!(
+        message.contains("spec.batch.constraints.namePattern: "),
+        "{message}"
+    );
     let message = refused("/batch", json!({"constraints": {"maxFileSize": "0"}}));
-    assert!(message.starts_with("spec.batch.constraints.maxFileSize: `0`"), "{message}");
+    assert!(
+        message.starts_with("spec.batch.constraints.maxFileSize: `0`"),
+        "{message}"
+    );
     let big = check(
-        &[("/batch", json!(null)), ("/stream", json!({"maxMessageSize": "17Mi"}))],
+        &[
+            ("/batch", json!(null)),
+            ("/stream", json!({"maxMessageSize": "17Mi"})),
+        ],
         &ValidatedCeilings::default(),
     );
-    assert!(big.unwrap_err().to_string().contains("is 17Mi, but a broker takes messages of at most 16Mi"));
+    assert!(
+        big.unwrap_err()
+            .to_string()
+            .contains("is 17Mi, but a broker takes messages of at most 16Mi")
+    );
 }
 
 #[test]
@@ -106,18 +175,33 @@ fn a_pipeline_wider_than_a_ceiling_is_refused_with_field_value_and_ceiling() {
         formats: Some(vec![Format::Csv]),
     };
     let constraints = |value: serde_json::Value| {
-        check(&[("/batch", json!({"constraints": value}))], &ceilings).map_err(|error| error.to_string())
+        check(&[("/batch", json!({"constraints": value}))], &ceilings)
+            .map_err(|error| error.to_string())
     };
     let narrow = |size: &str, formats: &[&str], count: u32, per: &str| {
-        constraints(json!({"maxFileSize": size, "formats": formats, "maxFiles": {"count": count, "per": per}}))
+        constraints(
+            json!({"maxFileSize": size, "formats": formats, "maxFiles": {"count": count, "per": per}}),
+        )
     };
     assert!(narrow("1Mi", &["csv"], 10, "Hour").is_ok());
     assert!(narrow("1Mi", &["csv"], 240, "Day").is_ok());
     for (result, expected) in [
-        (narrow("2Mi", &["csv"], 1, "Hour"), "spec.batch.constraints.maxFileSize is 2Mi, but the tenant's ceiling is 1048576 bytes: set 1048576 or less"),
-        (narrow("1Mi", &["csv", "ndjson"], 1, "Hour"), "spec.batch.constraints.formats is [csv, ndjson], but the tenant's ceiling is [csv]: remove ndjson"),
-        (narrow("1Mi", &["csv"], 11, "Hour"), "spec.batch.constraints.maxFiles is 11 per Hour, but the tenant's ceiling is 10 per Hour: set 10 per Hour or less"),
-        (narrow("1Mi", &["csv"], 241, "Day"), "spec.batch.constraints.maxFiles is 241 per Day, but the tenant's ceiling is 10 per Hour: set 240 per Day or less"),
+        (
+            narrow("2Mi", &["csv"], 1, "Hour"),
+            "spec.batch.constraints.maxFileSize is 2Mi, but the tenant's ceiling is 1048576 bytes: set 1048576 or less",
+        ),
+        (
+            narrow("1Mi", &["csv", "ndjson"], 1, "Hour"),
+            "spec.batch.constraints.formats is [csv, ndjson], but the tenant's ceiling is [csv]: remove ndjson",
+        ),
+        (
+            narrow("1Mi", &["csv"], 11, "Hour"),
+            "spec.batch.constraints.maxFiles is 11 per Hour, but the tenant's ceiling is 10 per Hour: set 10 per Hour or less",
+        ),
+        (
+            narrow("1Mi", &["csv"], 241, "Day"),
+            "spec.batch.constraints.maxFiles is 241 per Day, but the tenant's ceiling is 10 per Hour: set 240 per Day or less",
+        ),
     ] {
         assert_eq!(result.unwrap_err(), expected);
     }

@@ -15,9 +15,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 use simbdp_api::common::StorageSpec;
+use simbdp_api::labels;
 use simbdp_api::mounts::{GATEWAY_INTERNAL_PORT, GATEWAY_PORT, STAGING};
 use simbdp_api::names::tenant_objects as objects;
-use simbdp_api::labels;
 
 use super::meta::{Owner, Platform, pods};
 use super::pod::{Mount, Program};

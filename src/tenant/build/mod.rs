@@ -92,13 +92,7 @@ pub fn build(
         gateway_service: gateway::service(&owner),
         gateway_replicas: gateway::replicas_service(&owner),
         gateway_budget: gateway::budget(&owner),
-        gateway: gateway::stateful_set(
-            &owner,
-            tenant,
-            gateway_replicas,
-            credentials,
-            platform,
-        ),
+        gateway: gateway::stateful_set(&owner, tenant, gateway_replicas, credentials, platform),
         state: PhantomData,
     }
 }

@@ -76,10 +76,16 @@ pub fn role_binding(owner: &Owner, platform: &Platform) -> RoleBinding {
 /// What the namespace may use at most; nothing is limited that the Tenant does not limit.
 pub fn quota(owner: &Owner, quota: &Quota) -> ResourceQuota {
     let declared = [
-        ("requests.storage", quota.storage.as_ref().map(|q| q.canonical().0)),
+        (
+            "requests.storage",
+            quota.storage.as_ref().map(|q| q.canonical().0),
+        ),
         ("pods", quota.pods.map(|pods| pods.to_string())),
         ("requests.cpu", quota.cpu.as_ref().map(|q| q.canonical().0)),
-        ("limits.memory", quota.memory.as_ref().map(|q| q.canonical().0)),
+        (
+            "limits.memory",
+            quota.memory.as_ref().map(|q| q.canonical().0),
+        ),
     ];
     ResourceQuota {
         metadata: owner.meta(OWN, "quota"),

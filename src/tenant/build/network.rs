@@ -30,12 +30,27 @@ pub fn policies(owner: &Owner, broker: &str, platform: &Platform) -> Vec<Network
     let broker = || {
         from_namespace(
             &platform.namespace,
-            Some(BTreeMap::from([(labels::BROKER.to_owned(), broker.to_owned())])),
+            Some(BTreeMap::from([(
+                labels::BROKER.to_owned(),
+                broker.to_owned(),
+            )])),
         )
     };
     vec![
-        policy(owner, "default-deny", LabelSelector::default(), vec![], vec![]),
-        policy(owner, "dns", LabelSelector::default(), vec![], vec![to_dns()]),
+        policy(
+            owner,
+            "default-deny",
+            LabelSelector::default(),
+            vec![],
+            vec![],
+        ),
+        policy(
+            owner,
+            "dns",
+            LabelSelector::default(),
+            vec![],
+            vec![to_dns()],
+        ),
         policy(
             owner,
             "gateway",

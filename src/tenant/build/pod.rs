@@ -71,24 +71,40 @@ impl Mount {
 
     /// The platform's database role.
     pub fn coredms() -> Self {
-        let path = format!("{}/{}", mounts::SERVICE_BINDING_ROOT, mounts::COREDMS_BINDING);
+        let path = format!(
+            "{}/{}",
+            mounts::SERVICE_BINDING_ROOT,
+            mounts::COREDMS_BINDING
+        );
         Self::secret("coredms", path, tenant_objects::PLATFORM_BINDING)
     }
 
     /// The tenant's broker user.
     pub fn broker() -> Self {
-        let path = format!("{}/{}", mounts::SERVICE_BINDING_ROOT, mounts::BROKER_BINDING);
+        let path = format!(
+            "{}/{}",
+            mounts::SERVICE_BINDING_ROOT,
+            mounts::BROKER_BINDING
+        );
         Self::secret("broker", path, tenant_objects::BROKER_BINDING)
     }
 
     /// The token between operator, gateway and ingest apps.
     pub fn internal() -> Self {
-        Self::secret("internal", mounts::INTERNAL_TOKEN.to_owned(), tenant_objects::INTERNAL)
+        Self::secret(
+            "internal",
+            mounts::INTERNAL_TOKEN.to_owned(),
+            tenant_objects::INTERNAL,
+        )
     }
 
     /// Names, roles and hashes of users.
     pub fn users() -> Self {
-        Self::secret("users", mounts::USERS.to_owned(), tenant_objects::GATEWAY_USERS)
+        Self::secret(
+            "users",
+            mounts::USERS.to_owned(),
+            tenant_objects::GATEWAY_USERS,
+        )
     }
 }
 

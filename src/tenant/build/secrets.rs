@@ -37,13 +37,25 @@ pub fn generated(
     mut fresh: impl FnMut() -> String,
 ) -> Vec<Generated> {
     let tenant = owner.name();
-    let internal = secret(owner, objects::INTERNAL, "internal", "Opaque", &[(TOKEN, &fresh())]);
+    let internal = secret(
+        owner,
+        objects::INTERNAL,
+        "internal",
+        "Opaque",
+        &[(TOKEN, &fresh())],
+    );
     let mut secrets = vec![
         Generated {
             once: internal,
             always: None,
         },
-        database(owner, objects::COREDMS_BINDING, &tenant.tenant_role(), &tenant.keyspace(), &fresh()),
+        database(
+            owner,
+            objects::COREDMS_BINDING,
+            &tenant.tenant_role(),
+            &tenant.keyspace(),
+            &fresh(),
+        ),
         database(
             owner,
             objects::PLATFORM_BINDING,
@@ -111,7 +123,13 @@ fn binding(
     entries: &[(&str, &str)],
 ) -> Generated {
     let secret = |data: &[(&str, &str)]| {
-        secret(owner, name, "binding", &format!("servicebinding.io/{service}"), data)
+        secret(
+            owner,
+            name,
+            "binding",
+            &format!("servicebinding.io/{service}"),
+            data,
+        )
     };
     let well_known = [("type", service), ("provider", "simbdp")];
     Generated {

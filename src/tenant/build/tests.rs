@@ -56,7 +56,9 @@ fn owner() -> Owner {
 
 /// Objects as one YAML text, which is easier to read than their types.
 fn yaml<K: Serialize>(objects: &[K]) -> String {
-    let objects = objects.iter().map(|object| serde_yaml::to_string(object).unwrap());
+    let objects = objects
+        .iter()
+        .map(|object| serde_yaml::to_string(object).unwrap());
     objects.collect::<Vec<_>>().join("---\n")
 }
 
@@ -89,10 +91,13 @@ fn generated_secrets() {
     // As text: a snapshot of base64 shows nothing.
     let readable = |secret: &Secret| {
         let data = secret.data.iter().flatten();
-        let data = data.map(|(key, bytes)| format!("  {key}: {}", String::from_utf8_lossy(&bytes.0)));
+        let data =
+            data.map(|(key, bytes)| format!("  {key}: {}", String::from_utf8_lossy(&bytes.0)));
         let name = secret.metadata.name.clone().unwrap_or_default();
         let kind = secret.type_.clone().unwrap_or_default();
-        [vec![format!("{name} ({kind})")], data.collect()].concat().join("\n")
+        [vec![format!("{name} ({kind})")], data.collect()]
+            .concat()
+            .join("\n")
     };
     let lines = secrets.iter().flat_map(|secret| {
         let always = secret.always.iter().map(readable);
@@ -133,12 +138,21 @@ fn every_object_carries_the_labels_of_its_tenant() {
         built.gateway_budget.metadata,
         built.gateway.metadata,
     ];
-    let policies = built.network_policies.into_iter().map(|policy| policy.metadata);
+    let policies = built
+        .network_policies
+        .into_iter()
+        .map(|policy| policy.metadata);
     for meta in metas.into_iter().chain(policies) {
         let labels = meta.labels.unwrap();
         assert_eq!(labels[simbdp_api::labels::TENANT], "acme");
-        assert_eq!(labels[simbdp_api::labels::APP_MANAGED_BY], "simbdp-operator");
+        assert_eq!(
+            labels[simbdp_api::labels::APP_MANAGED_BY],
+            "simbdp-operator"
+        );
         assert_eq!(meta.namespace.as_deref(), Some("tenant-acme"));
-        assert_eq!(meta.owner_references, None, "what Retain keeps must not die with the Tenant");
+        assert_eq!(
+            meta.owner_references, None,
+            "what Retain keeps must not die with the Tenant"
+        );
     }
 }

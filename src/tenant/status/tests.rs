@@ -28,7 +28,14 @@ fn parts(database: Stage, broker: Stage, gateway: Stage) -> Result<Observed, Err
 fn told(facts: &Facts) -> Vec<String> {
     facts
         .iter()
-        .map(|fact| format!("{}{}={}", if fact.holds { "" } else { "!" }, fact.kind, fact.reason))
+        .map(|fact| {
+            format!(
+                "{}{}={}",
+                if fact.holds { "" } else { "!" },
+                fact.kind,
+                fact.reason
+            )
+        })
         .collect()
 }
 
@@ -38,23 +45,46 @@ fn a_tenant_is_ready_when_each_of_its_parts_is() {
     assert_eq!(
         told(&facts),
         [
-            "Ready=Ready", "!Reconciling=Ready", "!Stalled=Ready",
-            "DatabaseReady=Ready", "BrokerReady=Ready", "GatewayReady=Ready", "CredentialsReady=Ready",
+            "Ready=Ready",
+            "!Reconciling=Ready",
+            "!Stalled=Ready",
+            "DatabaseReady=Ready",
+            "BrokerReady=Ready",
+            "GatewayReady=Ready",
+            "CredentialsReady=Ready",
         ]
     );
     assert_eq!(status.database.as_deref(), Some("coredms 3/3"));
     assert_eq!(status.broker.as_deref(), Some("main"));
     assert_eq!(status.namespace_uid.as_deref(), Some("u1"));
-    assert_eq!(status.endpoint.as_deref(), Some("http://gateway.tenant-acme.svc:8080"));
+    assert_eq!(
+        status.endpoint.as_deref(),
+        Some("http://gateway.tenant-acme.svc:8080")
+    );
 }
 
 #[test]
 fn the_first_part_that_is_not_ready_says_why_the_tenant_is_not() {
     let waiting = |reason: &str| Stage::waiting(reason, format!("{reason}, and what to do"));
     for (database, broker, gateway, first) in [
-        (waiting("DatabaseNotReady"), waiting("BrokerNotReady"), waiting("GatewayNotReady"), "DatabaseNotReady"),
-        (Stage::Done, waiting("BrokerNotReady"), waiting("GatewayNotReady"), "BrokerNotReady"),
-        (Stage::Done, Stage::Done, waiting("GatewayNotReady"), "GatewayNotReady"),
+        (
+            waiting("DatabaseNotReady"),
+            waiting("BrokerNotReady"),
+            waiting("GatewayNotReady"),
+            "DatabaseNotReady",
+        ),
+        (
+            Stage::Done,
+            waiting("BrokerNotReady"),
+            waiting("GatewayNotReady"),
+            "BrokerNotReady",
+        ),
+        (
+            Stage::Done,
+            Stage::Done,
+            waiting("GatewayNotReady"),
+            "GatewayNotReady",
+        ),
     ] {
         let (_, facts) = status(&tenant(), &parts(database, broker, gateway));
         let ready = facts.get(READY).unwrap();
@@ -74,9 +104,20 @@ fn an_unknown_broker_is_told_at_broker_ready_as_well() {
     let (_, facts) = status(&tenant(), &Err(error));
     assert_eq!(
         told(&facts),
-        ["!Ready=BrokerNotFound", "!Reconciling=Stalled", "Stalled=BrokerNotFound", "!BrokerReady=NotFound"]
+        [
+            "!Ready=BrokerNotFound",
+            "!Reconciling=Stalled",
+            "Stalled=BrokerNotFound",
+            "!BrokerReady=NotFound"
+        ]
     );
-    assert!(facts.get(BROKER_READY).unwrap().message.contains("known are main"));
+    assert!(
+        facts
+            .get(BROKER_READY)
+            .unwrap()
+            .message
+            .contains("known are main")
+    );
 }
 
 #[test]
@@ -88,10 +129,18 @@ fn somebody_else_s_namespace_stalls_the_tenant() {
 
 #[test]
 fn what_may_pass_is_tried_again_and_does_not_stall() {
-    let error = Error::Broker(simbdp_broker::admin::AdminError::Unavailable("no route".into()));
+    let error = Error::Broker(simbdp_broker::admin::AdminError::Unavailable(
+        "no route".into(),
+    ));
     let (_, facts) = status(&tenant(), &Err(error));
     assert!(!facts.get(STALLED).unwrap().holds && facts.get(RECONCILING).unwrap().holds);
-    assert!(facts.get(READY).unwrap().message.ends_with("it is tried again"));
+    assert!(
+        facts
+            .get(READY)
+            .unwrap()
+            .message
+            .ends_with("it is tried again")
+    );
 }
 
 #[test]
@@ -120,15 +169,21 @@ fn a_teardown_tells_its_stage_and_remembers_what_it_discards() {
     assert_eq!(
         told(&facts),
         [
-            "!Ready=TearingDown", "Reconciling=TearingDown", "!Stalled=Progressing",
-            "TearingDown=DiscardingBacklog", "BacklogDiscarded=Delete",
+            "!Ready=TearingDown",
+            "Reconciling=TearingDown",
+            "!Stalled=Progressing",
+            "TearingDown=DiscardingBacklog",
+            "BacklogDiscarded=Delete",
         ]
     );
     let later = teardown_facts(&pending("StoppingWorkloads", "1 pod"));
     assert_eq!(later.get(TEARING_DOWN).unwrap().message, "1 pod");
     let before = facts.conditions(&[], Some(1), k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
     let after = later.conditions(&before, Some(1), k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
-    assert_eq!(find(&after, BACKLOG_DISCARDED).unwrap().message, "3 messages and 1 files");
+    assert_eq!(
+        find(&after, BACKLOG_DISCARDED).unwrap().message,
+        "3 messages and 1 files"
+    );
 }
 
 #[test]
@@ -137,9 +192,12 @@ fn a_database_s_own_words_are_passed_on() {
         "{apiVersion: simbdp.dev/v1alpha1, kind: CoreDms, metadata: {name: coredms, generation: 2}, spec: {storage: {size: 1Gi}}}",
     )
     .unwrap();
-    assert!(matches!(database_stage(&coredms), Stage::Waiting { message, .. } if message.contains("being created")));
+    assert!(
+        matches!(database_stage(&coredms), Stage::Waiting { message, .. } if message.contains("being created"))
+    );
     let mut say = |generation, facts: Vec<Fact>| {
-        let conditions = Facts::replacing(facts).conditions(&[], None, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
+        let conditions =
+            Facts::replacing(facts).conditions(&[], None, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
         coredms.status = Some(simbdp_api::CoreDmsStatus {
             observed_generation: Some(generation),
             conditions: simbdp_api::common::Conditions { conditions },
@@ -148,8 +206,14 @@ fn a_database_s_own_words_are_passed_on() {
         database_stage(&coredms)
     };
     let starting = say(2, reconciling("Starting", "1 of 3 members are ready"));
-    assert_eq!(starting, Stage::waiting("DatabaseNotReady", "1 of 3 members are ready"));
-    assert!(matches!(say(1, ready("")), Stage::Waiting { .. }), "about an older generation");
+    assert_eq!(
+        starting,
+        Stage::waiting("DatabaseNotReady", "1 of 3 members are ready")
+    );
+    assert!(
+        matches!(say(1, ready("")), Stage::Waiting { .. }),
+        "about an older generation"
+    );
     assert_eq!(say(2, ready("")), Stage::Done);
 }
 
@@ -179,9 +243,14 @@ fn a_gateway_is_ready_when_all_its_replicas_run_the_newest_template() {
     };
     assert_eq!(stage(2, 2, 2, "new", 2), Stage::Done);
     for (replicas, ready, seen, current) in [(2, 1, 2, "new"), (2, 2, 1, "new"), (2, 2, 2, "old")] {
-        assert!(matches!(stage(replicas, ready, seen, current, 2), Stage::Waiting { .. }));
+        assert!(matches!(
+            stage(replicas, ready, seen, current, 2),
+            Stage::Waiting { .. }
+        ));
     }
-    assert!(matches!(stage(2, 2, 2, "new", 1), Stage::Waiting { reason, .. } if reason == "FilesStaged"));
+    assert!(
+        matches!(stage(2, 2, 2, "new", 1), Stage::Waiting { reason, .. } if reason == "FilesStaged")
+    );
 }
 
 /// Applied resources of which nothing is known but the gateway.
@@ -194,7 +263,10 @@ fn empty() -> Resources<Applied> {
         ingest_account: Default::default(),
         pipelines: Default::default(),
         gateway_users: Default::default(),
-        coredms: CoreDms::new("coredms", serde_yaml::from_str("{storage: {size: 1Gi}}").unwrap()),
+        coredms: CoreDms::new(
+            "coredms",
+            serde_yaml::from_str("{storage: {size: 1Gi}}").unwrap(),
+        ),
         gateway_service: Default::default(),
         gateway_replicas: Default::default(),
         gateway_budget: Default::default(),

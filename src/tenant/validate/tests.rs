@@ -45,10 +45,26 @@ fn the_smallest_tenant_gets_the_default_broker_and_a_retained_database() {
 #[test]
 fn a_quota_too_small_for_three_members_and_the_gateway_says_what_would_be_right() {
     for (field, value, message) in [
-        ("pods", "3", "spec.quota.pods is 3, but 3 database members and 1 gateway replica need 4: set spec.quota.pods to 4 or more"),
-        ("storage", "39Gi", "spec.quota.storage is 39Gi, but 3 database members and 1 gateway replica need 40Gi: set spec.quota.storage to 40Gi or more"),
-        ("cpu", "3", "spec.quota.cpu is 3, but 3 database members and 1 gateway replica need 3050m: set spec.quota.cpu to 3050m or more"),
-        ("memory", "12Gi", "spec.quota.memory is 12Gi, but 3 database members and 1 gateway replica need 12544Mi: set spec.quota.memory to 12544Mi or more"),
+        (
+            "pods",
+            "3",
+            "spec.quota.pods is 3, but 3 database members and 1 gateway replica need 4: set spec.quota.pods to 4 or more",
+        ),
+        (
+            "storage",
+            "39Gi",
+            "spec.quota.storage is 39Gi, but 3 database members and 1 gateway replica need 40Gi: set spec.quota.storage to 40Gi or more",
+        ),
+        (
+            "cpu",
+            "3",
+            "spec.quota.cpu is 3, but 3 database members and 1 gateway replica need 3050m: set spec.quota.cpu to 3050m or more",
+        ),
+        (
+            "memory",
+            "12Gi",
+            "spec.quota.memory is 12Gi, but 3 database members and 1 gateway replica need 12544Mi: set spec.quota.memory to 12544Mi or more",
+        ),
     ] {
         let error = check(&quota(field, value)).unwrap_err();
         assert_eq!(error.to_string(), message);
@@ -58,7 +74,12 @@ fn a_quota_too_small_for_three_members_and_the_gateway_says_what_would_be_right(
 
 #[test]
 fn a_quota_that_fits_exactly_is_accepted() {
-    for (field, value) in [("pods", "4"), ("storage", "40Gi"), ("cpu", "3050m"), ("memory", "12544Mi")] {
+    for (field, value) in [
+        ("pods", "4"),
+        ("storage", "40Gi"),
+        ("cpu", "3050m"),
+        ("memory", "12544Mi"),
+    ] {
         assert!(check(&quota(field, value)).is_ok(), "{field}: {value}");
     }
 }
@@ -66,9 +87,20 @@ fn a_quota_that_fits_exactly_is_accepted() {
 #[test]
 fn quantities_that_are_none_are_refused_by_field() {
     let error = check(&quota("storage", "'0'")).unwrap_err();
-    assert!(error.to_string().starts_with("spec.quota.storage: `0` is not a positive quantity"));
-    let error = check(&tenant(|t| t.spec.constraints.max_file_size = Some("lots".into()))).unwrap_err();
-    assert!(error.to_string().starts_with("spec.constraints.maxFileSize: `lots`"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("spec.quota.storage: `0` is not a positive quantity")
+    );
+    let error = check(&tenant(|t| {
+        t.spec.constraints.max_file_size = Some("lots".into())
+    }))
+    .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("spec.constraints.maxFileSize: `lots`")
+    );
 }
 
 #[test]
@@ -81,14 +113,22 @@ fn names_that_do_not_fit_are_refused() {
         tenant(|t| {
             t.spec.users = names
                 .iter()
-                .map(|name| serde_yaml::from_str(&format!("{{name: {name:?}, role: Reader}}")).unwrap())
+                .map(|name| {
+                    serde_yaml::from_str(&format!("{{name: {name:?}, role: Reader}}")).unwrap()
+                })
                 .collect();
         })
     };
     let error = check(&users(&["Ada"])).unwrap_err();
-    assert!(error.to_string().contains("is not a name of a user"), "{error}");
+    assert!(
+        error.to_string().contains("is not a name of a user"),
+        "{error}"
+    );
     let error = check(&users(&["ada", "ada"])).unwrap_err();
-    assert_eq!(error.to_string(), "user `ada` is declared twice: give each user a name of its own");
+    assert_eq!(
+        error.to_string(),
+        "user `ada` is declared twice: give each user a name of its own"
+    );
 }
 
 #[test]
@@ -105,11 +145,36 @@ fn the_choice_of_a_broker() {
     // They are lost with their Broker: then another may be named.
     assert_eq!(choose(Some("a"), &two, Some("gone")).as_deref(), Ok("a"));
     for (wanted, brokers, current, message) in [
-        (Some("c"), &two[..], None, "Broker `c` is not there; known are a, b; set spec.broker.ref to an existing one, or create it"),
-        (Some("c"), &[], None, "Broker `c` is not there; there is no Broker: create one; set spec.broker.ref to an existing one, or create it"),
-        (None, &two[..1], None, "no Broker is marked default; known are b; name one in spec.broker.ref, or set spec.default of one"),
-        (None, &[("x", true), ("y", true)], None, "the Brokers x, y are all marked default: name one in spec.broker.ref, or leave the mark on one alone"),
-        (Some("a"), &two[..], Some("b"), "the tenant's queues are on Broker `b` and cannot move to `a`: set spec.broker.ref to `b`"),
+        (
+            Some("c"),
+            &two[..],
+            None,
+            "Broker `c` is not there; known are a, b; set spec.broker.ref to an existing one, or create it",
+        ),
+        (
+            Some("c"),
+            &[],
+            None,
+            "Broker `c` is not there; there is no Broker: create one; set spec.broker.ref to an existing one, or create it",
+        ),
+        (
+            None,
+            &two[..1],
+            None,
+            "no Broker is marked default; known are b; name one in spec.broker.ref, or set spec.default of one",
+        ),
+        (
+            None,
+            &[("x", true), ("y", true)],
+            None,
+            "the Brokers x, y are all marked default: name one in spec.broker.ref, or leave the mark on one alone",
+        ),
+        (
+            Some("a"),
+            &two[..],
+            Some("b"),
+            "the tenant's queues are on Broker `b` and cannot move to `a`: set spec.broker.ref to `b`",
+        ),
     ] {
         assert_eq!(choose(wanted, brokers, current), Err(message.to_owned()));
     }

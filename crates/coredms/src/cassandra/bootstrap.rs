@@ -52,10 +52,19 @@ pub(crate) async fn run(
         }
         Err(error) => return Err(error),
     };
-    let observed = observe_setup(&session, setup).await?;
+    match settle(&session, setup).await {
+        Ok(()) => Ok(session),
+        Err(error) => {
+            connector.forget(&own).await;
+            Err(error)
+        }
+    }
+}
+
+async fn settle(session: &Session, setup: &ClusterSetup) -> Result<(), AdminError> {
+    let observed = observe_setup(session, setup).await?;
     let random = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-    apply(&session, &plan::settle(setup, &observed, &random)).await?;
-    Ok(session)
+    apply(session, &plan::settle(setup, &observed, &random)).await
 }
 
 /// Members keep credentials for some seconds, so that a new password is refused until they look again.

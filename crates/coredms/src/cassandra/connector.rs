@@ -69,17 +69,18 @@ impl CassandraConnector {
 
     /// A session that is kept.
     pub(crate) async fn session(&self, login: &Connection) -> Result<Arc<Session>, AdminError> {
-        let key = (
-            login.endpoints.clone(),
-            login.username.clone(),
-            login.password.clone(),
-        );
         self.sessions
-            .try_get_with(key, async {
+            .try_get_with(key(login), async {
                 open(login, &Self::options()).await.map(Arc::new)
             })
             .await
             .map_err(|failure| admin_error(&failure, &login.username))
+    }
+
+    /// Drops a session that does not answer: the next call logs in anew. The database may be another one
+    /// at the same addresses, which the old session would never find out.
+    pub(crate) async fn forget(&self, login: &Connection) {
+        self.sessions.invalidate(&key(login)).await;
     }
 
     async fn admin(&self, endpoints: &[String], session: Arc<Session>) -> Arc<dyn StoreAdmin> {
@@ -123,6 +124,14 @@ impl CassandraConnector {
         let known = (salted_hash.to_owned(), login.password.clone());
         self.fitting.insert(key, known).await;
     }
+}
+
+fn key(login: &Connection) -> Key {
+    (
+        login.endpoints.clone(),
+        login.username.clone(),
+        login.password.clone(),
+    )
 }
 
 pub(crate) fn admin_error(failure: &LoginFailure, username: &str) -> AdminError {
