@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use simbdp_api::tenant::Role;
-use simbdp_api::wire::rest::PipelineConstraints;
+use simbdp_api::wire::rest::{PipelineConstraints, PipelineList};
 
 use crate::args::{ConnectionArgs, Constraints, Output};
 use crate::connect;
@@ -23,7 +23,7 @@ pub async fn run(
                 .get(&format!("/v1/pipelines/{name}/constraints"), &[])
                 .await?,
         ],
-        None => gateway.get("/v1/pipelines", &[]).await?,
+        None => gateway.get::<PipelineList>("/v1/pipelines", &[]).await?.pipelines,
     };
     print(output, &all, &grid(&all))?;
     Ok(ExitCode::SUCCESS)
