@@ -66,7 +66,8 @@ impl Quantity {
         let parsed =
             ParsedQuantity::try_from(self.0.as_str()).map_err(|_| QuantityError(self.0.clone()))?;
         match parsed.to_bytes_f64() {
-            Some(whole) if whole > 0.0 => Ok((whole * 1000.0).ceil() as u64),
+            // A product of floats may lie a hair above the whole number that is meant.
+            Some(whole) if whole > 0.0 => Ok((whole * 1000.0 - 1e-6).ceil() as u64),
             _ => Err(QuantityError(self.0.clone())),
         }
     }

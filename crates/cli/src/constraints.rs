@@ -23,7 +23,12 @@ pub async fn run(
                 .get(&format!("/v1/pipelines/{name}/constraints"), &[])
                 .await?,
         ],
-        None => gateway.get::<PipelineList>("/v1/pipelines", &[]).await?.pipelines,
+        None => {
+            gateway
+                .get::<PipelineList>("/v1/pipelines", &[])
+                .await?
+                .pipelines
+        }
     };
     print(output, &all, &grid(&all))?;
     Ok(ExitCode::SUCCESS)

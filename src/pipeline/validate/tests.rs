@@ -188,7 +188,7 @@ fn a_pipeline_wider_than_a_ceiling_is_refused_with_field_value_and_ceiling() {
     for (result, expected) in [
         (
             narrow("2Mi", &["csv"], 1, "Hour"),
-            "spec.batch.constraints.maxFileSize is 2Mi, but the tenant's ceiling is 1048576 bytes: set 1048576 or less",
+            "spec.batch.constraints.maxFileSize is 2Mi, but the tenant's ceiling is 1048576 bytes: set 1048576 or less, or leave it out",
         ),
         (
             narrow("1Mi", &["csv", "ndjson"], 1, "Hour"),
