@@ -37,7 +37,7 @@ phase "real servers on loopback, real API server"
 SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra
 SIMBDP_RABBITMQ_ROOT=$(deploy/local/unpack.sh rabbitmq)
 export SIMBDP_CASSANDRA_HOME SIMBDP_RABBITMQ_ROOT
-cargo test --workspace --features "$CARGO_FEATURES" --test '*'
+cargo test --workspace --features "$CARGO_FEATURES" --tests
 
 if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
   export KUBECONFIG=$root/.local/kubeconfig

@@ -224,7 +224,7 @@ pub fn small_tenant(deletion_policy: &str) -> Value {
         "coredms": {"engine": "Cassandra", "profile": "Development", "storage": {"size": "1Gi"}},
         "users": [{"name": "loader", "role": "Writer"}, {"name": "analyst", "role": "Reader"}],
         "gateway": {"replicas": 1, "staging": {"size": "1Gi"}},
-        "constraints": {"maxFileSize": "64Mi"},
+        "constraints": {"maxFileSize": "256Mi"},
         "deletionPolicy": deletion_policy,
     })
 }

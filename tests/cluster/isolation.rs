@@ -35,7 +35,7 @@ async fn credentials_of_one_tenant_fail_everywhere_at_another() {
 
     let broker = beta
         .cluster
-        .service_url("simbdp-system", "default", 5672)
+        .service_url("simbdp-system", "broker-default", 5672)
         .await;
     let address = broker.trim_start_matches("http://").to_owned();
     let broker_user = alpha
