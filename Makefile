@@ -28,9 +28,14 @@ demo: cluster images
 	@deploy/demo.sh
 
 .PHONY: test
-## test: everything: check, the API server, the servers, the local cluster
+## test: check, the API server, real servers on loopback, the main job on the local cluster
 test:
 	@deploy/test.sh
+
+.PHONY: test-all
+## test-all: test, and on the cluster the kills and the life cycle of tenants
+test-all:
+	@CLUSTER_TESTS= deploy/test.sh
 
 .PHONY: bench
 ## bench: compare with other loaders in one run; writes docs/benchmarks.md

@@ -45,6 +45,8 @@ fi
 phase "chart"
 deploy/install.sh
 
-phase "the main job, isolation, bad input, kills, teardown on the cluster"
-cargo test --workspace --features "$CARGO_FEATURES,cluster-tests" --test cluster -- --test-threads=1
+# Which tests of tests/cluster: `make test-all` runs every one, the kills and the life cycle included.
+read -ra selected <<<"${CLUSTER_TESTS-main_job bad_input isolation}"
+phase "on the cluster: ${selected[*]:-everything}"
+cargo test --workspace --features "$CARGO_FEATURES,cluster-tests" --test cluster -- --test-threads=1 "${selected[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s
