@@ -28,14 +28,14 @@ demo: cluster images
 	@deploy/demo.sh
 
 .PHONY: test
-## test: check, the API server, real servers on loopback, the main job on the local cluster
+## test: check, programs and a real broker on loopback, the main job on the local cluster
 test:
 	@deploy/test.sh
 
 .PHONY: test-all
-## test-all: test, and on the cluster the kills and the life cycle of tenants
+## test-all: test, the API server's campaigns, databases of three, and on the cluster kills and life cycles
 test-all:
-	@CLUSTER_TESTS= deploy/test.sh
+	@CLUSTER_TESTS= SERVER_TESTS= deploy/test.sh
 
 .PHONY: bench
 ## bench: compare with other loaders in one run; writes docs/benchmarks.md

@@ -33,11 +33,13 @@ trap finish EXIT
 make --no-print-directory cluster images
 deploy/data.sh
 
-phase "real servers on loopback, real API server"
+phase "programs and a real broker on loopback"
 SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra
 SIMBDP_RABBITMQ_ROOT=$(deploy/local/unpack.sh rabbitmq)
 export SIMBDP_CASSANDRA_HOME SIMBDP_RABBITMQ_ROOT
-cargo test --workspace --features "$CARGO_FEATURES" --tests
+# `make test-all` runs every one: also the API server's campaigns, and databases of three.
+read -ra servers <<<"${SERVER_TESTS---test record --test rabbitmq --test access --test messages --test reads --test recovery --test uploads --test wire --test process --test failpoints}"
+cargo test --workspace --features "$CARGO_FEATURES" "${servers[@]:---tests}"
 
 if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
   export KUBECONFIG=$root/.local/kubeconfig
