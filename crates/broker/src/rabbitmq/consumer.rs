@@ -96,6 +96,9 @@ impl RabbitConsumer {
         let Some(session) = self.session() else {
             return Ok(());
         };
+        if !session.channel.status().connected() {
+            return Err(self.lose("the connection was lost".into()));
+        }
         let current = tags.iter().filter(|tag| tag.epoch == epoch);
         let frames = frames(&mut session.held, current.map(|tag| tag.delivery));
         match session.send(&frames, settlement).await {

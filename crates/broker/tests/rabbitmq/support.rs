@@ -50,7 +50,7 @@ pub async fn soon<T>(what: impl Future<Output = T>) -> T {
 }
 
 /// Waits until the condition holds.
-pub async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
+pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
     soon(async {
         while !holds().await {
             sleep(Duration::from_millis(20)).await;
