@@ -254,6 +254,12 @@ impl TestTenant {
             tenant.cluster.tenant_ready(&tenant.name).await;
         })
         .await;
+        // One test at a time: the apps of those before would fill a small node.
+        let pipelines = tenant.cluster.pipelines(&tenant.name);
+        pipelines
+            .delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await
+            .unwrap();
         tenant
     }
 

@@ -1,5 +1,6 @@
 //! Whatever is killed, nothing acknowledged is lost and nothing shows twice: every cell is compared afterwards.
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use reqwest::Method;
 use serde_json::json;
@@ -13,20 +14,16 @@ use crate::table::{Cells, assert_same, from_csv, read};
 
 const FLIGHT_KEY: [&str; 6] = ["origin", "year", "month", "day", "carrier", "flight"];
 
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
 /// The pod of a pipeline with one ingest app, once it is ready.
-async fn ingest_pod(tenant: &TestTenant, pipeline: &str) -> k8s_openapi::api::core::v1::Pod {
+async fn ingest_pod(tenant: &TestTenant, pipeline: &str) -> Pod {
     eventually("one ready ingest pod", QUICK, || async {
         let pods = tenant.ingest_pods(pipeline).await;
-        let ready = pods.into_iter().find(|pod| {
-            let status = pod.status.as_ref();
-            status
-                .and_then(|s| s.conditions.as_ref())
-                .is_some_and(|conditions| {
-                    conditions
-                        .iter()
-                        .any(|c| c.type_ == "Ready" && c.status == "True")
-                })
-        });
+        let ready = pods.into_iter().find(is_ready);
         ready.ok_or_else(|| "none is ready".to_owned())
     })
     .await
@@ -243,15 +240,54 @@ async fn load_survives(pipeline: &str, namespace: &str, pod: &str) {
 async fn a_cassandra_pod_killed_under_load() {
     let tenant = TestTenant::alpha().await;
     let namespace = tenant.name.namespace();
-    let selector = format!("{}={}", labels::COREDMS, tenant_objects::COREDMS);
-    let victim = tenant
-        .cluster
-        .pod_names(&namespace, &selector)
-        .await
-        .pop()
-        .unwrap();
+    let victim = last_member(&tenant).await;
     load_survives("kill-cassandra", &namespace, &victim).await;
     tenant.cluster.tenant_ready(&tenant.name).await;
+}
+
+/// The newest member's name.
+async fn last_member(tenant: &TestTenant) -> String {
+    let selector = format!("{}={}", labels::COREDMS, tenant_objects::COREDMS);
+    let mut names = tenant
+        .cluster
+        .pod_names(&tenant.name.namespace(), &selector)
+        .await;
+    names.sort();
+    names.pop().unwrap()
+}
+
+#[tokio::test]
+async fn a_cassandra_pod_that_is_asked_to_stop_drains_by_itself() {
+    let tenant = TestTenant::alpha().await;
+    tenant
+        .pipeline("drain", sample("weather.yaml", "drain"))
+        .await;
+    let csv = head(&data("weather.csv"), 2_000);
+    let upload = tenant.upload("drain", "weather.csv", csv.as_bytes()).await;
+    assert_eq!(tenant.ended(upload.id).await.accepted, Some(2_000));
+    let pods = tenant.cluster.pods(&tenant.name.namespace());
+    let member = last_member(&tenant).await;
+    let before = pods.get(&member).await.unwrap().uid();
+    pods.delete(&member, &Default::default()).await.unwrap();
+    eventually("the member is back", SLOW, || async {
+        match pods.get_opt(&member).await.unwrap() {
+            Some(pod) if pod.uid() != before && is_ready(&pod) => Ok(()),
+            _ => Err("it is not ready".to_owned()),
+        }
+    })
+    .await;
+    // Everything was in its tables when it stopped: there is nothing to replay. A member that is killed
+    // says `Replaying` and how many mutations that were.
+    let log = pods.logs(&member, &Default::default()).await.unwrap();
+    let drained = [
+        "No commitlog files found",
+        "Log replay complete, 0 replayed",
+    ];
+    assert!(
+        drained.iter().any(|line| log.contains(line)),
+        "the member replayed its commit log: {:?}",
+        log.lines().find(|line| line.contains("replay")),
+    );
 }
 
 #[tokio::test]

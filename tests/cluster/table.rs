@@ -7,18 +7,31 @@ use scylla::client::session::Session;
 use scylla::statement::{Consistency, Statement};
 use scylla::value::{CqlValue, Row};
 
+use crate::harness::{QUICK, eventually};
+
 /// Rows by their key, each cell as text, null as `None`.
 pub type Cells = BTreeMap<Vec<String>, BTreeMap<String, Option<String>>>;
 
-/// Reads a whole table at LOCAL_QUORUM, keyed by the given columns.
+/// Reads a whole table at LOCAL_QUORUM, keyed by the given columns. Reads again when a member that was just
+/// killed, or has just come back, fails the read.
 pub async fn read(session: &Session, keyspace: &str, table: &str, key: &[&str]) -> Cells {
+    let what = format!("reading {keyspace}.{table}");
+    eventually(&what, QUICK, || try_read(session, keyspace, table, key)).await
+}
+
+async fn try_read(
+    session: &Session,
+    keyspace: &str,
+    table: &str,
+    key: &[&str],
+) -> Result<Cells, String> {
     let mut select = Statement::new(format!("SELECT * FROM \"{keyspace}\".\"{table}\""));
     select.set_consistency(Consistency::LocalQuorum);
     select.set_page_size(2000);
     let pager = session
         .query_iter(select, ())
         .await
-        .expect("the table can be read");
+        .map_err(|e| e.to_string())?;
     let columns: Vec<String> = pager
         .column_specs()
         .iter()
@@ -26,10 +39,10 @@ pub async fn read(session: &Session, keyspace: &str, table: &str, key: &[&str]) 
         .collect();
     let rows: Vec<Row> = pager
         .rows_stream::<Row>()
-        .unwrap()
+        .map_err(|e| e.to_string())?
         .try_collect()
         .await
-        .unwrap();
+        .map_err(|e| e.to_string())?;
     let mut cells = Cells::new();
     for row in rows {
         let row: BTreeMap<String, Option<String>> = columns
@@ -43,7 +56,7 @@ pub async fn read(session: &Session, keyspace: &str, table: &str, key: &[&str]) 
             .collect();
         assert!(cells.insert(key, row).is_none(), "a key shows twice");
     }
-    cells
+    Ok(cells)
 }
 
 fn text(value: &CqlValue) -> String {
