@@ -1,6 +1,7 @@
 //! Observe [IO]: members as Kubernetes sees them, and the database as it sees itself.
 
 use k8s_openapi::api::core::v1::Pod;
+use simbdp_api::CoreDms;
 use simbdp_coredms::admin::{AdminError, ClusterSetup};
 
 use super::build::{Applied, Resources, member_labels};
@@ -8,13 +9,16 @@ use super::error::Error;
 use super::names;
 use super::validate::ValidatedCoreDms;
 use crate::apply::{Applier, text};
-use crate::conditions::holds;
+use crate::conditions::find;
 use crate::context::Context;
 use crate::objects::selector_text;
 use crate::pods::{PodState, pod_state};
 
 /// The database has been set up and answers.
 pub const DATABASE_READY: &str = "DatabaseReady";
+
+/// Reason of a database that was set up and has too few members left.
+pub const QUORUM_LOST: &str = "QuorumLost";
 
 /// What was seen of a cluster.
 #[derive(Clone, Debug)]
@@ -57,6 +61,13 @@ impl Observed {
     }
 }
 
+/// Whether the database was set up before: it is, or was until its quorum was lost.
+pub fn was_set_up(coredms: &CoreDms) -> bool {
+    let status = coredms.status.as_ref();
+    let before = status.and_then(|status| find(&status.conditions.conditions, DATABASE_READY));
+    before.is_some_and(|fact| fact.status == "True" || fact.reason == QUORUM_LOST)
+}
+
 /// Looks at members and, when all are there, sets the database up: that is idempotent, and repairs what
 /// somebody changed.
 pub async fn observe(
@@ -94,9 +105,7 @@ async fn database(
     observed: &Observed,
 ) -> Result<Database, Error> {
     if observed.ready() < usize::from(observed.wanted) {
-        let status = coredms.object.status.as_ref();
-        let before =
-            status.is_some_and(|status| holds(&status.conditions.conditions, DATABASE_READY));
+        let before = was_set_up(&coredms.object);
         return Ok(match before && observed.ready() >= observed.quorum() {
             true => Database::Degraded,
             false => Database::NotAsked,

@@ -7,7 +7,7 @@ use simbdp_api::{CoreDms, CoreDmsStatus, labels};
 
 use super::error::{Error, database_reason};
 use super::names;
-use super::observe::{DATABASE_READY, Database, Observed};
+use super::observe::{DATABASE_READY, Database, Observed, QUORUM_LOST, was_set_up};
 use crate::conditions::{Fact, Facts, READY, RECONCILING, STALLED, ready, reconciling, stalled};
 use crate::controller_runtime::Teardown;
 use crate::error::{Class, Classified};
@@ -84,7 +84,7 @@ fn facts(coredms: &CoreDms, observed: &Observed) -> Facts {
         Database::Failed(error) => reconciling(database_reason(error), &error.to_string()),
         Database::NotAsked => reconciling(waiting_reason(coredms, observed), &members),
     };
-    facts.push(database_fact(observed));
+    facts.push(database_fact(coredms, observed));
     Facts::replacing(facts)
 }
 
@@ -109,14 +109,8 @@ fn degraded(observed: &Observed, members: &str) -> Vec<Fact> {
 }
 
 fn waiting_reason<'a>(coredms: &CoreDms, observed: &'a Observed) -> &'a str {
-    let status = coredms.status.as_ref();
-    let before = status.and_then(|status| {
-        let conditions = &status.conditions.conditions;
-        conditions.iter().find(|condition| condition.type_ == READY)
-    });
-    let lost = before.is_some_and(|ready| ready.status == "True" || ready.reason == "QuorumLost");
     match serious(&observed.members) {
-        _ if lost => "QuorumLost",
+        _ if was_set_up(coredms) => QUORUM_LOST,
         Some(reason) => reason,
         None => "MembersStarting",
     }
@@ -139,7 +133,7 @@ fn members_message(observed: &Observed) -> String {
     }
 }
 
-fn database_fact(observed: &Observed) -> Fact {
+fn database_fact(coredms: &CoreDms, observed: &Observed) -> Fact {
     match &observed.database {
         Database::SetUp { up } => Fact::is(
             DATABASE_READY,
@@ -154,6 +148,11 @@ fn database_fact(observed: &Observed) -> Fact {
         Database::Failed(error) => {
             Fact::not(DATABASE_READY, database_reason(error), &error.to_string())
         }
+        Database::NotAsked if was_set_up(coredms) => Fact::not(
+            DATABASE_READY,
+            QUORUM_LOST,
+            "too few members are left for reads and writes; they go on when a majority is back",
+        ),
         Database::NotAsked => Fact::not(
             DATABASE_READY,
             "MembersNotReady",

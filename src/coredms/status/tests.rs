@@ -11,7 +11,7 @@ fn coredms(ready_before: bool) -> CoreDms {
         "metadata": {"name": "coredms", "namespace": "tenant-a", "labels": {"simbdp.dev/tenant": "a"}},
         "spec": {"storage": {"size": "1Gi"}},
         "status": {"members": "3/3", "conditions": [{
-            "type": "Ready", "status": status, "reason": "X", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "type": "DatabaseReady", "status": status, "reason": "X", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
         }]},
     }))
     .unwrap()
@@ -84,6 +84,12 @@ fn one_of_three_members_is_not_ready_and_says_that_the_quorum_is_lost() {
     assert_eq!((ready.holds, ready.reason.as_str()), (false, "QuorumLost"));
     assert!(!facts.get(DATABASE_READY).unwrap().holds);
     assert_eq!(status.members.as_deref(), Some("1/3"));
+
+    // Remembered, so that two members are enough again.
+    let mut later = coredms(false);
+    let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+    later.status.as_mut().unwrap().conditions.conditions = facts.conditions(&[], None, now);
+    assert!(was_set_up(&later) && !was_set_up(&coredms(false)));
 }
 
 #[test]
