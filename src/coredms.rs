@@ -13,6 +13,7 @@ pub mod validate;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kube::ResourceExt;
 use simbdp_api::CoreDms;
 
 use crate::apply::random_text;
@@ -27,7 +28,7 @@ use observe::{Database, Observed};
 /// Drift inside the database is looked for this often.
 const RESYNC: Duration = Duration::from_secs(600);
 /// While members start, their events come first; this is the safety net.
-const STARTING: Duration = Duration::from_secs(15);
+const STARTING: Duration = Duration::from_secs(5);
 
 /// The CoreDms controller.
 pub struct CoreDmsController;
@@ -54,7 +55,9 @@ impl Controller for CoreDmsController {
 
     fn resync(observed: &Observed) -> Duration {
         match observed.database {
-            Database::SetUp { .. } if observed.current => RESYNC,
+            Database::SetUp { up } if observed.current && up >= usize::from(observed.wanted) => {
+                RESYNC
+            }
             _ => STARTING,
         }
     }
@@ -71,6 +74,8 @@ impl Controller for CoreDmsController {
     }
 
     async fn cleanup(ctx: &Context, coredms: &CoreDms) -> Result<Teardown, Error> {
+        let endpoint = names::endpoint(&coredms.name_any(), &namespace_of(coredms));
+        ctx.coredms.forget(&[endpoint]).await;
         cleanup::cleanup(&ctx.applier(Self::MANAGER), coredms).await
     }
 

@@ -113,6 +113,9 @@ pub trait AdminConnector: Send + Sync {
 
     /// Logs in to a database that has been bootstrapped.
     async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError>;
+
+    /// Gives up what is kept open to a database that is being taken down.
+    async fn forget(&self, endpoints: &[String]);
 }
 
 /// A superuser's session in a database.

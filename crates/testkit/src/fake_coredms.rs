@@ -195,6 +195,8 @@ impl AdminConnector for FakeStores {
         })?;
         Ok(self.admin(endpoints))
     }
+
+    async fn forget(&self, _: &[String]) {}
 }
 
 struct FakeAdmin {

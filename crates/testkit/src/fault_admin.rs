@@ -184,6 +184,10 @@ impl coredms::AdminConnector for FaultyStores {
         let admin = self.faults.around(call, work, store_error).await?;
         Ok(self.faulty(admin))
     }
+
+    async fn forget(&self, endpoints: &[String]) {
+        self.inner.forget(endpoints).await;
+    }
 }
 
 #[async_trait]

@@ -55,7 +55,7 @@ pub(crate) async fn run(
     match settle(&session, setup).await {
         Ok(()) => Ok(session),
         Err(error) => {
-            connector.forget(&own).await;
+            connector.forget_login(&own).await;
             Err(error)
         }
     }

@@ -79,7 +79,7 @@ impl CassandraConnector {
 
     /// Drops a session that does not answer: the next call logs in anew. The database may be another one
     /// at the same addresses, which the old session would never find out.
-    pub(crate) async fn forget(&self, login: &Connection) {
+    pub(crate) async fn forget_login(&self, login: &Connection) {
         self.sessions.invalidate(&key(login)).await;
     }
 
@@ -158,5 +158,13 @@ impl AdminConnector for CassandraConnector {
     async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
         let session = self.session(connection).await?;
         Ok(self.admin(&connection.endpoints, session).await)
+    }
+
+    async fn forget(&self, endpoints: &[String]) {
+        for (key, _) in &self.sessions {
+            if key.0 == endpoints {
+                self.sessions.invalidate(key.as_ref()).await;
+            }
+        }
     }
 }
