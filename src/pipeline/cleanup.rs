@@ -71,6 +71,11 @@ async fn delete_ingest(
     }
 }
 
+/// Whether nobody wants what is still queued.
+fn discards(pipeline: &IngestPipeline) -> bool {
+    pipeline.annotations().contains_key(labels::DISCARD_BACKLOG)
+}
+
 /// Takes a pipeline away.
 pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardown, Error> {
     // Without a fitting name, or outside of a tenant's namespace, it never had anything.
@@ -80,7 +85,10 @@ pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardow
     let (tenant, living) = match find_home(ctx, pipeline).await {
         Ok(Home::Living(_, tenant)) => (tenant, true),
         Ok(Home::Stopped { tenant, .. }) => (tenant, false),
-        Ok(Home::NotYet(_)) | Err(Error::Homeless(_)) => return Ok(Teardown::Done),
+        // A retained Tenant that was applied again still has queues of the pipeline.
+        Ok(Home::NotYet { tenant, .. }) if discards(pipeline) => (tenant, false),
+        Ok(Home::NotYet { message, .. }) => return Ok(pending("WaitingForTenant", message)),
+        Err(Error::Homeless(_)) => return Ok(Teardown::Done),
         Err(error) => return Err(error),
     };
     let scene = Scene {
@@ -91,7 +99,7 @@ pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardow
         tenant,
         applier: ctx.applier(apply::MANAGER),
     };
-    let drained = match living && !scene.discards() {
+    let drained = match living && !discards(pipeline) {
         true => scene.drain().await?,
         false => scene.discard().await?,
     };
@@ -112,12 +120,6 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    fn discards(&self) -> bool {
-        self.pipeline
-            .annotations()
-            .contains_key(labels::DISCARD_BACKLOG)
-    }
-
     async fn event(&self, reason: &str, note: &str) {
         let about = self.pipeline.object_ref(&());
         self.ctx

@@ -37,7 +37,12 @@ fn known(tenants: &[String]) -> String {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Home {
     /// A Tenant's that is not there yet with all it needs.
-    NotYet(String),
+    NotYet {
+        /// The Tenant's name.
+        tenant: TenantName,
+        /// Why.
+        message: String,
+    },
     /// A Tenant's that is being deleted, or was and is retained.
     Stopped {
         /// The Tenant's name.
@@ -83,7 +88,10 @@ pub fn home(namespace: &Namespace, tenant: Option<&Tenant>) -> Option<Home> {
         .as_ref()
         .and_then(|status| status.namespace_uid.as_ref());
     match recorded {
-        None => Some(Home::NotYet(format!("Tenant `{name}` is being set up"))),
+        None => Some(Home::NotYet {
+            message: format!("Tenant `{name}` is being set up"),
+            tenant: name,
+        }),
         Some(uid) if Some(uid) == namespace.metadata.uid.as_ref() => {
             Some(Home::Living(Box::new(tenant.clone()), name))
         }
@@ -239,7 +247,7 @@ mod tests {
         ));
         assert!(matches!(
             home(&ours, Some(&tenant(None))),
-            Some(Home::NotYet(_))
+            Some(Home::NotYet { .. })
         ));
         assert!(matches!(home(&ours, None), Some(Home::Stopped { .. })));
         let mut leaving = ours.clone();
