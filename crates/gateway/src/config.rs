@@ -35,6 +35,8 @@ pub struct Paths {
 pub struct Config {
     /// Pipelines by name.
     pub pipelines: BTreeMap<String, Arc<Pipeline>>,
+    /// Whether these are all there are: each file could be read.
+    pub complete: bool,
     /// Tables by name, each as its pipelines declare it together.
     pub tables: BTreeMap<String, Arc<TableView>>,
     /// Users; [`None`] while their file is missing or broken.
@@ -73,10 +75,12 @@ impl ConfigStore {
     /// Reads everything.
     pub fn reload(&self) {
         let before = self.current();
-        let pipelines = read_pipelines(&self.paths.pipelines, &self.tenant, &before.pipelines);
+        let (pipelines, complete) =
+            read_pipelines(&self.paths.pipelines, &self.tenant, &before.pipelines);
         let config = Config {
             tables: TableView::of_all(pipelines.values()),
             pipelines,
+            complete,
             users: read_users(&self.paths.users).or_else(|| before.users.clone()),
             internal_token: read_token(&self.paths.internal)
                 .or_else(|| before.internal_token.clone()),
@@ -146,20 +150,20 @@ fn trace(directory: &Path) -> Vec<Trace> {
     traces
 }
 
-/// Reads every `<pipeline>.json`. One that cannot be used keeps its last good state.
+/// Reads every `<pipeline>.json`, and whether each could be used. One that cannot keeps its last good state.
 fn read_pipelines(
     directory: &Path,
     tenant: &TenantName,
     before: &BTreeMap<String, Arc<Pipeline>>,
-) -> BTreeMap<String, Arc<Pipeline>> {
+) -> (BTreeMap<String, Arc<Pipeline>>, bool) {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) => {
             tracing::error!(%error, path = %directory.display(), "cannot read the pipelines");
-            return before.clone();
+            return (before.clone(), false);
         }
     };
-    let mut pipelines = BTreeMap::new();
+    let (mut pipelines, mut complete) = (BTreeMap::new(), true);
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_stem().and_then(|stem| stem.to_str());
         let (Some(name), Some("json")) = (name, path.extension().and_then(|e| e.to_str())) else {
@@ -174,13 +178,14 @@ fn read_pipelines(
             }
             Err(error) => {
                 tracing::error!(%error, pipeline = name, "a pipeline cannot be used");
+                complete = false;
                 if let Some(old) = before.get(name) {
                     pipelines.insert(name.to_owned(), Arc::clone(old));
                 }
             }
         }
     }
-    pipelines
+    (pipelines, complete)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -65,6 +65,8 @@ pub struct Limits {
     pub database_wait: Duration,
     /// How long the bytes of failed files are kept.
     pub failed_retention: Duration,
+    /// How long a file whose pipeline is gone is kept before it is given up.
+    pub homeless: Duration,
     /// How long quarantined rows are kept.
     pub rejects_retention: Duration,
 }
@@ -82,6 +84,7 @@ impl Default for Limits {
             stall: Duration::from_secs(30),
             database_wait: Duration::from_secs(5),
             failed_retention: Duration::from_secs(7 * DAY),
+            homeless: Duration::from_secs(10 * 60),
             rejects_retention: Duration::from_secs(30 * DAY),
         }
     }

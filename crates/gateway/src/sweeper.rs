@@ -1,14 +1,17 @@
 //! Finishes what requests could not: publishes files that a crash or an outage left staged, enters
-//! ledger rows that could not be written, releases claims of files that were taken back, and drops the
-//! bytes of files that have ended. Each round is bounded; after failures the rounds become rarer.
+//! ledger rows that could not be written, releases claims of files that were taken back, gives files up
+//! whose pipeline was deleted together with its backlog, and drops the bytes of files that have ended. Each round is bounded; after failures the rounds become rarer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use simbdp_api::wire::rest::{FileRecord, FileState};
-
+use simbdp_api::wire::work::FileWork;
 use simbdp_broker::queue::PublishError;
+use simbdp_coredms::ledger::{Outcome, Taken};
+use simbdp_coredms::store::StoreError;
+use uuid::Uuid;
 
 use crate::gateway::Gateway;
 use crate::intake;
@@ -115,6 +118,16 @@ struct Down {
 async fn sweep(gateway: &Gateway, entry: Entry, down: &mut Down) -> Step {
     let mut step = Step::default();
     let id = entry.work.id;
+    if homeless(gateway, &entry) {
+        match gateway.ask(give_up(gateway, &entry.work)).await {
+            Ok(()) => step.dropped = forget(gateway, id).await,
+            Err(error) => {
+                tracing::warn!(%error, file = %id, "cannot give up a file whose pipeline is gone");
+                down.ledger = true;
+            }
+        }
+        return step;
+    }
     if !entry.published {
         step.published = !down.broker && publish(gateway, &entry, down).await;
         if !step.published {
@@ -148,6 +161,39 @@ async fn sweep(gateway: &Gateway, entry: Entry, down: &mut Down) -> Step {
     step
 }
 
+/// Whether a file's pipeline has been gone for so long that it does not come back: a deletion ends only
+/// when the backlog is ingested, or was to be discarded.
+fn homeless(gateway: &Gateway, entry: &Entry) -> bool {
+    let config = gateway.config.current();
+    let gone = entry.ended.is_none()
+        && config.complete
+        && !config.pipelines.contains_key(entry.work.pipeline.as_str());
+    let since = gone.then(|| entry.homeless.unwrap_or_else(Instant::now));
+    gateway
+        .staging
+        .index()
+        .update(entry.work.id, |entry| entry.homeless = since);
+    since.is_some_and(|since| since.elapsed() >= gateway.settings.limits.homeless)
+}
+
+/// Enters in the ledger that nobody will ingest a file. One that has ended stays as it is.
+async fn give_up(gateway: &Gateway, work: &FileWork) -> Result<(), StoreError> {
+    let ledger = &gateway.backends.ledger;
+    if let Taken::Ended(_) = ledger.take(work, &gateway.settings.replica).await? {
+        return Ok(());
+    }
+    let outcome = Outcome {
+        state: FileState::Failed,
+        accepted: 0,
+        rejected: 0,
+        seconds: 0.0,
+        rejects: None,
+        error: Some("its pipeline was deleted, and its backlog discarded".to_owned()),
+        duplicate_of: None,
+    };
+    ledger.ended(work.id, &outcome).await.map(drop)
+}
+
 async fn publish(gateway: &Gateway, entry: &Entry, down: &mut Down) -> bool {
     match intake::publish_work(gateway, &entry.work).await {
         Ok(()) => true,
@@ -179,10 +225,14 @@ async fn settle(gateway: &Gateway, record: &FileRecord) -> bool {
             .update(record.id, |entry| entry.ended = ended);
         return false;
     }
-    match gateway.staging.forget(record.id).await {
+    forget(gateway, record.id).await
+}
+
+async fn forget(gateway: &Gateway, id: Uuid) -> bool {
+    match gateway.staging.forget(id).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(%error, file = %record.id, "cannot drop a file that has ended");
+            tracing::warn!(%error, file = %id, "cannot drop a file that has ended");
             false
         }
     }

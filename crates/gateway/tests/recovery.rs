@@ -167,6 +167,26 @@ async fn a_file_that_ended_is_dropped_and_a_failed_one_later() {
 }
 
 #[tokio::test]
+async fn a_file_whose_pipeline_was_deleted_with_its_backlog_is_given_up() {
+    let mut world = World::new();
+    world.limits.homeless = Duration::ZERO;
+    let gateway = world.start();
+    let file = id(&gateway.put("a.csv", CSV).await);
+    world.remove_pipeline("flights");
+    // A file that cannot be read may be the pipeline's: nothing is given up for it.
+    world.write("pipelines/other.json", "{");
+    gateway.gateway.config.reload();
+    assert_eq!(sweeper::round(&gateway.gateway).await.dropped, 0);
+    world.remove_pipeline("other");
+    let restarted = world.start();
+    assert_eq!(sweeper::round(&restarted.gateway).await.dropped, 1);
+    let record = world.ledger.record(file).unwrap();
+    assert_eq!(record.state, FileState::Failed);
+    assert!(record.error.unwrap().contains("pipeline was deleted"));
+    assert!(world.staged("staged").is_empty());
+}
+
+#[tokio::test]
 async fn a_claim_that_could_not_be_released_is_released_later() {
     let world = World::new();
     world.pipeline(support::files(

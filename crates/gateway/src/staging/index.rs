@@ -25,6 +25,8 @@ pub struct Entry {
     pub held: bool,
     /// When the sweeper looks at it next.
     pub due: Instant,
+    /// Since when its pipeline is gone.
+    pub homeless: Option<Instant>,
 }
 
 impl Entry {
@@ -38,6 +40,7 @@ impl Entry {
             ended: None,
             held: true,
             due: Instant::now(),
+            homeless: None,
         }
     }
 

@@ -67,6 +67,11 @@ impl World {
         self.write(&format!("pipelines/{name}.json"), &config.to_string());
     }
 
+    pub fn remove_pipeline(&self, name: &str) {
+        let path = self.root.path().join(format!("pipelines/{name}.json"));
+        std::fs::remove_file(path).unwrap();
+    }
+
     pub fn staging(&self) -> PathBuf {
         self.root.path().join("staging")
     }
