@@ -32,13 +32,15 @@ const JARS: [&str; 3] = ["lib", "opt/cassandra/lib", "."];
 /// Starts the server and waits for its standard input: a line kills the server, the end of input (the
 /// test is over, however it ended) also removes all data.
 const SCRIPT: &str = r#"
+trap '' HUP INT TERM
 exec 3<&0
 "$@" </dev/null >>"$LOG" 2>&1 &
 server=$!
 if read -r _ <&3; then kill -KILL $server; wait $server; exit 0; fi
 kill -KILL $server
 wait $server
-rm -rf "$BASE"
+rm -rf "$DIRECTORY"
+rmdir "$BASE"
 "#;
 
 /// For tests only: no waiting for gossip, for the ring or for the default superuser.
@@ -270,6 +272,7 @@ request_timeout: 20s
         let mut child = command
             .env("MALLOC_ARENA_MAX", "2")
             .env("LOG", directory.join("system.log"))
+            .env("DIRECTORY", &*directory)
             .env("BASE", base)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
