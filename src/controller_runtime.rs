@@ -22,6 +22,7 @@ use simbdp_api::{
 use crate::conditions::{Facts, READY, find};
 use crate::context::Context;
 use crate::error::{ApiError, Class, Classified, Failure};
+use crate::metrics::Figures;
 use crate::requeue::Key;
 
 /// A status that the driver completes with conditions and the generation that it is about.
@@ -30,6 +31,10 @@ pub trait ManagedStatus:
 {
     /// Its conditions.
     fn conditions(&self) -> &Conditions;
+    /// What it counts, for the metrics.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
     /// Sets both.
     fn complete(&mut self, conditions: Conditions, generation: Option<i64>);
 }
@@ -51,8 +56,9 @@ pub trait Managed:
 }
 
 macro_rules! managed {
-    ($kind:ty, $status:ty, $api:expr) => {
+    ($kind:ty, $status:ty, $api:expr $(, $figures:item)?) => {
         impl ManagedStatus for $status {
+            $($figures)?
             fn conditions(&self) -> &Conditions {
                 &self.conditions
             }
@@ -74,9 +80,18 @@ managed!(Broker, BrokerStatus, |client, _| Api::all(client));
 managed!(CoreDms, CoreDmsStatus, |client, namespace| Api::namespaced(
     client, namespace
 ));
-managed!(IngestPipeline, IngestPipelineStatus, |client, namespace| {
-    Api::namespaced(client, namespace)
-});
+managed!(
+    IngestPipeline,
+    IngestPipelineStatus,
+    |client, namespace| Api::namespaced(client, namespace),
+    fn figures(&self) -> Figures {
+        Figures {
+            backlog: self.backlog,
+            rows: self.rows,
+            rejected: self.rejected,
+        }
+    }
+);
 managed!(Tenant, TenantStatus, |client, _| Api::all(client));
 
 /// How far a teardown is.
@@ -269,6 +284,7 @@ async fn write_status<C: Controller>(
     let generation = object.meta().generation;
     let conditions = facts.conditions(&before.conditions().conditions, generation, (ctx.clock)());
     ctx.metrics.state(key, &conditions);
+    ctx.metrics.figures(key, status.figures());
     status.complete(Conditions { conditions }, generation);
     if object.status() == Some(&status) {
         return Ok(());

@@ -37,6 +37,24 @@ struct Resource {
     condition: String,
 }
 
+/// An IngestPipeline.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Pipeline {
+    namespace: String,
+    name: String,
+}
+
+/// What an IngestPipeline's status counts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Figures {
+    /// Files or messages that wait.
+    pub backlog: Option<i64>,
+    /// Rows written.
+    pub rows: Option<i64>,
+    /// Rows and messages rejected.
+    pub rejected: Option<i64>,
+}
+
 type Histograms = Family<Kind, Histogram, fn() -> Histogram>;
 
 /// Every metric of the operator.
@@ -47,6 +65,9 @@ pub struct Metrics {
     durations: Histograms,
     conditions: Family<Resource, Gauge>,
     leading: Gauge,
+    backlog: Family<Pipeline, Gauge>,
+    rows: Family<Pipeline, Gauge>,
+    rejected: Family<Pipeline, Gauge>,
     /// Series of each object, to be dropped with it.
     series: Mutex<Vec<Resource>>,
 }
@@ -60,6 +81,7 @@ impl Default for Metrics {
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 14)));
         let conditions = Family::default();
         let leading = Gauge::default();
+        let (backlog, rows, rejected) = (Family::default(), Family::default(), Family::default());
         registry.register("reconciles", "Reconciles that were run", reconciles.clone());
         registry.register(
             "reconcile_errors",
@@ -76,6 +98,21 @@ impl Default for Metrics {
             "Conditions of custom resources: 1 when True, 0 when not",
             conditions.clone(),
         );
+        registry.register(
+            "pipeline_backlog",
+            "Files or messages of an IngestPipeline that wait in its queue",
+            backlog.clone(),
+        );
+        registry.register(
+            "pipeline_rows",
+            "Rows that an IngestPipeline has written",
+            rows.clone(),
+        );
+        registry.register(
+            "pipeline_rejected",
+            "Rows or messages that an IngestPipeline has rejected",
+            rejected.clone(),
+        );
         registry.register("leading", "1 while this process leads", leading.clone());
         Self {
             registry,
@@ -84,6 +121,9 @@ impl Default for Metrics {
             durations,
             conditions,
             leading,
+            backlog,
+            rows,
+            rejected,
             series: Mutex::default(),
         }
     }
@@ -111,7 +151,7 @@ impl Metrics {
 
     /// Notes the conditions of an object.
     pub fn state(&self, key: &Key, conditions: &[Condition]) {
-        self.forget(key);
+        self.forget_conditions(key);
         let mut series = self
             .series
             .lock()
@@ -129,8 +169,29 @@ impl Metrics {
         }
     }
 
+    /// Notes what an IngestPipeline's status counts; what is unknown has no series.
+    pub fn figures(&self, key: &Key, figures: Figures) {
+        let label = pipeline(key);
+        let families = [
+            (&self.backlog, figures.backlog),
+            (&self.rows, figures.rows),
+            (&self.rejected, figures.rejected),
+        ];
+        for (family, figure) in families {
+            match figure {
+                Some(figure) => drop(family.get_or_create(&label).set(figure)),
+                None => drop(family.remove(&label)),
+            }
+        }
+    }
+
     /// Drops everything about an object that is gone.
     pub fn forget(&self, key: &Key) {
+        self.figures(key, Figures::default());
+        self.forget_conditions(key);
+    }
+
+    fn forget_conditions(&self, key: &Key) {
         let mut series = self
             .series
             .lock()
@@ -159,6 +220,13 @@ impl Metrics {
     }
 }
 
+fn pipeline(key: &Key) -> Pipeline {
+    Pipeline {
+        namespace: key.namespace.clone().unwrap_or_default(),
+        name: key.name.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +250,23 @@ mod tests {
         assert!(metrics.encode().unwrap().contains(line));
         metrics.forget(&key());
         assert!(!metrics.encode().unwrap().contains("condition=\"Ready\""));
+    }
+
+    #[test]
+    fn a_pipeline_s_figures_come_and_go_with_it() {
+        let metrics = Metrics::default();
+        let figures = Figures {
+            backlog: Some(3),
+            rows: Some(70),
+            rejected: None,
+        };
+        metrics.figures(&key(), figures);
+        let text = metrics.encode().unwrap();
+        assert!(text.contains(r#"simbdp_operator_pipeline_backlog{namespace="n",name="c"} 3"#));
+        assert!(text.contains(r#"simbdp_operator_pipeline_rows{namespace="n",name="c"} 70"#));
+        assert!(!text.contains("pipeline_rejected{"));
+        metrics.forget(&key());
+        assert!(!metrics.encode().unwrap().contains("pipeline_rows{"));
     }
 
     #[test]
