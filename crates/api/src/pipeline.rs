@@ -24,6 +24,7 @@ use crate::common::{Conditions, LocalRef, Quantity};
     derive = "PartialEq",
     doc = "How files (batch) or messages (stream) come into one table of a tenant.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Active", type_ = "string", json_path = ".status.conditions[?(@.type=='Active')].status"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".status.mode"),
     printcolumn(name = "Backlog", type_ = "integer", json_path = ".status.backlog"),
@@ -31,7 +32,6 @@ use crate::common::{Conditions, LocalRef, Quantity};
     printcolumn(name = "Rows", type_ = "integer", json_path = ".status.rows"),
     printcolumn(name = "Rejected", type_ = "integer", json_path = ".status.rejected"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')").message("the name of an IngestPipeline has 1 to 40 lower-case letters, digits and dashes, starts with a letter and ends with a letter or a digit"),
 )]
