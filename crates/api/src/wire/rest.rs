@@ -200,7 +200,8 @@ pub struct Field {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RowPage {
-    /// Rows: objects by column name. Integers beyond 2^53 and decimals are JSON numbers as well.
+    /// Rows: objects by column name. Integers are JSON numbers, beyond 2^53 as well; decimals are strings, so that no reader
+    /// rounds them.
     pub rows: Vec<serde_json::Map<String, serde_json::Value>>,
     /// Pass as `page` to get the next ones; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
