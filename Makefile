@@ -20,7 +20,8 @@ check:
 .PHONY: generate
 ## generate: write crds/, the chart of definitions and docs/api.md from the Rust types
 generate:
-	@cargo run --quiet --bin simbdp-operator -- crds --out crds --chart charts/simbdp-crds/templates --docs docs/api.md
+	@cargo build --quiet --workspace --bins $(if $(CARGO_TESTS),--tests) $(if $(CARGO_FEATURES),--features '$(CARGO_FEATURES)')
+	@$${CARGO_TARGET_DIR:-target}/debug/simbdp-operator crds --out crds --chart charts/simbdp-crds/templates --docs docs/api.md
 
 .PHONY: demo
 ## demo: the main job on real input, on the local cluster
@@ -28,14 +29,9 @@ demo: cluster images
 	@deploy/demo.sh
 
 .PHONY: test
-## test: check, programs and a real broker on loopback, the main job on the local cluster
+## test: check, real servers on loopback, the API server's campaigns, and everything that users do on the local cluster
 test:
 	@deploy/test.sh
-
-.PHONY: test-all
-## test-all: test, the API server's campaigns, databases of three, and on the cluster kills and life cycles
-test-all:
-	@CLUSTER_TESTS= SERVER_TESTS= deploy/test.sh
 
 .PHONY: bench
 ## bench: compare with other loaders in one run; writes docs/benchmarks.md

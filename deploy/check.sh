@@ -4,13 +4,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$PWD/.local/bin:$PATH
 
+# One way to compile, so that nothing is compiled twice.
+export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true
+
 deploy/tools.sh
 
 echo "==> format"
 cargo fmt --all --check
 
 echo "==> clippy"
-cargo clippy --quiet --workspace --features failpoints,cluster-tests --all-targets -- --deny warnings
+cargo clippy --quiet --workspace --features "$CARGO_FEATURES" --all-targets -- --deny warnings
 
 echo "==> licences, bans, sources"
 cargo deny --log-level error check licenses bans sources
@@ -27,4 +30,4 @@ echo "==> charts"
 helm lint --quiet charts/simbdp charts/simbdp-crds
 
 echo "==> units"
-cargo test --quiet --workspace --features failpoints --lib --bins
+cargo test --quiet --workspace --features "$CARGO_FEATURES" --lib --bins

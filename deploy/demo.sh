@@ -21,7 +21,7 @@ trap 'if [[ -n $forward ]]; then kill "$forward" 2>/dev/null || true; fi' EXIT
 
 say "the command line, and the real input"
 cargo build --quiet --workspace --bins --profile "$profile" ${CARGO_FEATURES:+--features "$CARGO_FEATURES"}
-install -m 0755 "target/${profile/#dev/debug}/simbdp" .local/bin/simbdp
+install -m 0755 "${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}/simbdp" .local/bin/simbdp
 ln -sf simbdp .local/bin/kubectl-simbdp
 deploy/data.sh
 mkdir -p .local/demo/flights .local/demo/weather

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs simbdp on the cluster of the current kubeconfig with helm, and waits until it and its default Broker are ready.
-# Arguments go to helm, e.g. --set log=debug.
+# Arguments go to helm, e.g. --set log=debug. SIMBDP_REGISTRY names the registry that has the image simbdp.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 readonly NAMESPACE=${SIMBDP_NAMESPACE:-simbdp-system}
@@ -8,7 +8,8 @@ readonly NAMESPACE=${SIMBDP_NAMESPACE:-simbdp-system}
 helm upgrade --install simbdp-crds charts/simbdp-crds --namespace "$NAMESPACE" --create-namespace >/dev/null
 kubectl wait --for=condition=Established --timeout=60s \
   crd/tenants.simbdp.dev crd/ingestpipelines.simbdp.dev crd/coredms.simbdp.dev crd/brokers.simbdp.dev >/dev/null
-helm upgrade --install simbdp charts/simbdp --namespace "$NAMESPACE" "$@" >/dev/null
+helm upgrade --install simbdp charts/simbdp --namespace "$NAMESPACE" \
+  ${SIMBDP_REGISTRY:+--set "image.repository=$SIMBDP_REGISTRY/simbdp"} "$@" >/dev/null
 kubectl --namespace "$NAMESPACE" rollout status deployment/simbdp-operator --timeout=180s
 until kubectl get broker default >/dev/null 2>&1; do sleep 1; done
 kubectl wait --for=condition=Ready --timeout=300s broker/default

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the tools of the checks into .local/bin, pinned: cargo-deny, shellcheck's package.
+# Installs the tools of the checks into .local/bin, pinned: cargo-deny, helm, shellcheck's package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+mkdir -p .local/log
 
 readonly CARGO_DENY=0.20.2
 
@@ -9,6 +10,7 @@ if ! .local/bin/cargo-deny --version 2>/dev/null | grep -qF " $CARGO_DENY"; then
   echo "==> install cargo-deny $CARGO_DENY"
   CARGO_TARGET_DIR=$PWD/.local/cache/cargo-tools cargo install --quiet --locked --root .local "cargo-deny@$CARGO_DENY"
 fi
+deploy/local/build.sh helm
 if ! command -v shellcheck >/dev/null; then
   echo "==> install shellcheck"
   apt-get install --yes --quiet shellcheck >.local/log/apt-shellcheck.log 2>&1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Debian has and compiles the rest; what is up to date is skipped.
-# 'build.sh control-plane' stops at what an API server without a node needs.
+# 'build.sh control-plane' compiles what an API server without a node needs, 'build.sh helm' helm alone.
 set -euo pipefail
 # shellcheck source=lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -75,17 +75,26 @@ build_kube() {
 build_others() {
 	check_pin coredns github.com/coredns/coredns "$COREDNS_VERSION"
 	check_pin local-path github.com/rancher/local-path-provisioner "$LOCAL_PATH_VERSION"
-	check_pin helm helm.sh/helm/v4 "$HELM_VERSION"
 	build pause pause .
 	build coredns coredns .
 	build local-path-provisioner local-path github.com/rancher/local-path-provisioner
+}
+
+build_helm() {
+	check_pin helm helm.sh/helm/v4 "$HELM_VERSION"
 	build helm helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION"
 }
 
-if [[ ${1:-} != control-plane && -n $(missing_packages) ]]; then
-	step "install Debian packages" install_packages
-fi
-build_kube
-if [[ ${1:-} != control-plane ]]; then
+case ${1:-all} in
+all)
+	if [[ -n $(missing_packages) ]]; then
+		step "install Debian packages" install_packages
+	fi
+	build_kube
 	build_others
-fi
+	build_helm
+	;;
+control-plane) build_kube ;;
+helm) build_helm ;;
+*) fail "'$1' is none of control-plane and helm" ;;
+esac

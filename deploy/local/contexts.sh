@@ -61,10 +61,11 @@ programs_directory() {
 	echo "${CARGO_TARGET_DIR:-$ROOT/target}/${PROFILE/#dev/debug}"
 }
 
-# build_programs: by cargo, which knows best what is up to date.
+# build_programs: by cargo, which knows best what is up to date. With CARGO_TESTS=true the tests as well, and
+# then dependencies have the features of both and are compiled once.
 build_programs() {
 	step "compile simbdp ($PROFILE)" cargo build --manifest-path "$ROOT/Cargo.toml" --workspace --bins \
-		--profile "$PROFILE" ${CARGO_FEATURES:+--features "$CARGO_FEATURES"}
+		${CARGO_TESTS:+--tests} --profile "$PROFILE" ${CARGO_FEATURES:+--features "$CARGO_FEATURES"}
 }
 
 inputs_simbdp() {

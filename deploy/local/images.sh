@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# images.sh [NAME...]: builds images and gives them to the node, if one runs.
+# images.sh [NAME...]: builds images and gives them to the node, if one runs. With SIMBDP_CLUSTER=current the image
+# simbdp goes to the registry that SIMBDP_REGISTRY names, by skopeo and its login.
 # What an image is made of is hashed; an unchanged image is not built again.
 set -euo pipefail
 # shellcheck source=lib.sh
@@ -88,9 +89,6 @@ release_storage() {
 	umount "$CACHE/buildah/overlay" 2>/dev/null || true
 }
 
-if uses_current_cluster; then
-	fail "images are built for the local cluster; push them to your cluster's registry from deploy/images"
-fi
 "$HERE/build.sh"
 trap release_storage EXIT
 names=("$@")
@@ -103,6 +101,12 @@ for name in "${names[@]}"; do
 	fi
 	build_image "$name"
 done
-if [[ $(cat "$RUN/owner" 2>/dev/null) == "$STATE" ]]; then
+if uses_current_cluster; then
+	# The databases and brokers of a cluster with registries are the official images.
+	if [[ -n ${SIMBDP_REGISTRY:-} ]]; then
+		step "push simbdp to $SIMBDP_REGISTRY" skopeo copy \
+			"docker-archive:$IMAGES/simbdp.tar" "docker://$SIMBDP_REGISTRY/simbdp:$(product_version)"
+	fi
+elif [[ $(cat "$RUN/owner" 2>/dev/null) == "$STATE" ]]; then
 	step "load ${names[*]}" "$HERE/load.sh" "${names[@]}"
 fi

@@ -1,5 +1,6 @@
 # The local cluster and the images, for the Makefile at the root to include.
-# SIMBDP_CLUSTER=current uses the cluster of the current kubeconfig instead.
+# SIMBDP_CLUSTER=current uses the cluster of the current kubeconfig instead, and SIMBDP_REGISTRY the registry that
+# it takes the image simbdp from.
 # SIMBDP_LOCAL_DIR is where everything built and stored lies (default: .local).
 
 PROFILE ?= dev
