@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 export PATH=$root/.local/bin:$PATH
-export CARGO_FEATURES=failpoints
-export PROFILE=dev
+# One way to compile, so that nothing is compiled twice.
+export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true PROFILE=dev
 mkdir -p .local/log
 
 phase() { printf '\n==> %s (%d s since the start)\n' "$*" "$SECONDS"; }
@@ -34,13 +34,13 @@ trap finish EXIT
 make --no-print-directory cluster images
 deploy/data.sh
 
-phase "programs and a real broker on loopback"
+phase "real servers on loopback: an API server, databases, a broker, and the programs"
 SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra
 SIMBDP_RABBITMQ_ROOT=$(deploy/local/unpack.sh rabbitmq)
 export SIMBDP_CASSANDRA_HOME SIMBDP_RABBITMQ_ROOT
-# `make test-all` runs every one: also the API server's campaigns, and databases of three.
-read -ra servers <<<"${SERVER_TESTS---test record --test rabbitmq --test access --test messages --test reads --test recovery --test uploads --test wire --test process --test failpoints}"
-cargo test --workspace --features "$CARGO_FEATURES" "${servers[@]:---tests}"
+mapfile -t loopback < <(cargo metadata --no-deps --format-version 1 |
+  jq --raw-output '.packages[].targets[] | select(.kind == ["test"]) | .name | select(. != "cluster") | "--test", .')
+cargo test --workspace --features "$CARGO_FEATURES" "${loopback[@]}"
 
 if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
   export KUBECONFIG=$root/.local/kubeconfig
@@ -48,8 +48,6 @@ fi
 phase "chart"
 deploy/install.sh
 
-# Which tests of tests/cluster: `make test-all` runs every one, the kills and the life cycle included.
-read -ra selected <<<"${CLUSTER_TESTS-main_job bad_input isolation}"
-phase "on the cluster: ${selected[*]:-everything}"
-cargo test --workspace --features "$CARGO_FEATURES,cluster-tests" --test cluster -- --test-threads=1 "${selected[@]}"
+phase "on the cluster"
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=1
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s
