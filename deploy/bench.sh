@@ -68,8 +68,8 @@ tenant() {
   kubectl apply --filename deploy/bench/tenant.yaml
   kubectl wait --for=condition=Ready --timeout=600s tenant/bench
   kubectl apply --filename deploy/bench/million.yaml
-  # The sample's, in this tenant, and with one app that stays.
-  local patch='{"metadata": {"namespace": "tenant-bench"}, "spec": {"scaling": {"minReplicas": 1, "maxReplicas": 1}}}'
+  # The sample's, in this tenant.
+  local patch='{"metadata": {"namespace": "tenant-bench"}}'
   pipeline deploy/samples/flights.yaml "$patch" | kubectl apply --filename -
   kubectl --namespace "$NAMESPACE" wait --for=condition=Ready --timeout=300s ingestpipelines --all
   kubectl --namespace "$NAMESPACE" wait --for=condition=Available --timeout=120s deployments --all
