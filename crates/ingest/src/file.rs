@@ -76,6 +76,16 @@ enum PassError {
     RejectsClosed(#[from] RejectsClosed),
 }
 
+impl PassError {
+    fn transient_if(self, transient: bool) -> Self {
+        if transient {
+            Self::Transient(self.to_string())
+        } else {
+            Self::Permanent(self.to_string())
+        }
+    }
+}
+
 impl From<LocateError> for PassError {
     fn from(error: LocateError) -> Self {
         match error {
@@ -100,17 +110,20 @@ impl FileIngest {
     /// row carries its version, so repeating is harmless, and only the last pass is counted.
     pub async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping> {
         let mismatches = AtomicU32::new(0);
-        let transient = |error: &PassError| match error {
-            PassError::Transient(_) | PassError::RejectsClosed(_) => true,
-            PassError::Mismatch { .. } => {
-                mismatches.fetch_add(1, Ordering::Relaxed) + 1 < MAX_MISMATCHES
+        let mismatches = &mismatches;
+        let pass = || async move {
+            match self.pass(work).await {
+                Err(error @ PassError::Mismatch { .. }) => {
+                    let before = mismatches.fetch_add(1, Ordering::Relaxed);
+                    Err(error.transient_if(before + 1 < MAX_MISMATCHES))
+                }
+                other => other,
             }
-            PassError::Stopping(_) | PassError::Permanent(_) => false,
         };
-        let report = self
-            .retry
-            .until_stopped("file", transient, || self.pass(work))
-            .await;
+        let transient = |error: &PassError| {
+            matches!(error, PassError::Transient(_) | PassError::RejectsClosed(_))
+        };
+        let report = self.retry.until_stopped("file", transient, pass).await;
         match report {
             Ok(report) => Ok(report),
             Err(GaveUp::Stopping(stopping) | GaveUp::Permanent(PassError::Stopping(stopping))) => {

@@ -34,8 +34,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Converts a CSV field and pushes it; on a fault nothing is pushed.
 ///
-/// The common types are written straight to their place: values that are handed back by way of results
-/// are copied through memory so soon after they were written that the processor stalls on each.
+/// The common types are written straight to their place, each by a function of its own: values that are
+/// handed back by way of results, or meet in one push for all types, are copied through memory so soon
+/// after they were written that the processor stalls on each.
 #[inline]
 pub(crate) fn csv_field(
     column: &ColumnSchema,
@@ -47,19 +48,19 @@ pub(crate) fn csv_field(
     let text = &record[field.clone()];
     if column.null_first() && column.is_null_text(text) {
         null(column)?;
-        values.push(None);
+        push_null(values);
         return Ok(());
     }
     match column.column_type() {
         ColumnType::Scalar(ScalarType::Int) => {
             if let Some(number) = short(field).or_else(|| text.parse().ok()) {
-                values.push(Some(Value::Int(number)));
+                push_int(values, number);
                 return Ok(());
             }
         }
         ColumnType::Scalar(ScalarType::Bigint) => {
             if let Some(number) = short(field).map(i64::from).or_else(|| text.parse().ok()) {
-                values.push(Some(Value::Bigint(number)));
+                push_bigint(values, number);
                 return Ok(());
             }
         }
@@ -68,25 +69,55 @@ pub(crate) fn csv_field(
                 && number.is_finite()
                 && text.len() <= MAX_FIELD_BYTES
             {
-                values.push(Some(Value::Double(number)));
+                push_double(values, number);
                 return Ok(());
             }
         }
         ColumnType::Scalar(ScalarType::Text)
             if column.takes_text_of(text.len()) && !text.as_bytes().contains(&0) =>
         {
-            values.push(Some(Value::Text(text.to_owned())));
+            push_text(values, text);
             return Ok(());
         }
         ColumnType::Scalar(ScalarType::Timestamp) if column.time_format.is_none() => {
             if let Ok(millis) = iso_timestamp(text) {
-                values.push(Some(Value::Timestamp(millis)));
+                push_timestamp(values, millis);
                 return Ok(());
             }
         }
         _ => {}
     }
     other_field(column, text, values)
+}
+
+#[inline(never)]
+fn push_null(values: &mut Vec<Option<Value>>) {
+    values.push(None);
+}
+
+#[inline(never)]
+fn push_int(values: &mut Vec<Option<Value>>, number: i32) {
+    values.push(Some(Value::Int(number)));
+}
+
+#[inline(never)]
+fn push_bigint(values: &mut Vec<Option<Value>>, number: i64) {
+    values.push(Some(Value::Bigint(number)));
+}
+
+#[inline(never)]
+fn push_double(values: &mut Vec<Option<Value>>, number: f64) {
+    values.push(Some(Value::Double(number)));
+}
+
+#[inline(never)]
+fn push_text(values: &mut Vec<Option<Value>>, text: &str) {
+    values.push(Some(Value::Text(text.to_owned())));
+}
+
+#[inline(never)]
+fn push_timestamp(values: &mut Vec<Option<Value>>, millis: i64) {
+    values.push(Some(Value::Timestamp(millis)));
 }
 
 /// Converts what is not common: other types, nulls and faults.

@@ -1,5 +1,7 @@
 //! Encodes values and rows as the native protocol wants them [pure]: once, when they are written.
 
+use std::ops::Range;
+
 use scylla::frame::response::result::{ColumnType as CqlType, NativeType};
 use scylla::routing::Token;
 use scylla::routing::partitioner::{Murmur3Partitioner, Partitioner, PartitionerHasher};
@@ -31,6 +33,17 @@ pub(crate) struct Layout {
     pub partition: Vec<usize>,
     /// Places of the clustering columns.
     pub clustering: Vec<usize>,
+    /// For each column, what part of the key it is.
+    parts: Vec<Part>,
+}
+
+/// What part of the key a column is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    /// This column of the partition key.
+    Partition(usize),
+    Clustering,
+    None,
 }
 
 impl Layout {
@@ -39,15 +52,22 @@ impl Layout {
         partition: &[String],
         clustering: &[String],
     ) -> Self {
-        let places = |names: &[String]| {
+        let places = |names: &[String]| -> Vec<usize> {
             names
                 .iter()
                 .filter_map(|name| columns.iter().position(|(column, _)| column == name))
                 .collect()
         };
+        let (partition, clustering) = (places(partition), places(clustering));
+        let part = |place| match partition.iter().position(|other| *other == place) {
+            Some(at) => Part::Partition(at),
+            None if clustering.contains(&place) => Part::Clustering,
+            None => Part::None,
+        };
         Self {
-            partition: places(partition),
-            clustering: places(clustering),
+            parts: (0..columns.len()).map(part).collect(),
+            partition,
+            clustering,
             columns,
         }
     }
@@ -63,16 +83,37 @@ impl Cells {
         &mut self,
         column_type: ColumnType,
         value: Option<&Value>,
-    ) -> Result<std::ops::Range<usize>, String> {
+    ) -> Result<Range<usize>, String> {
         let start = self.0.len() + size_of::<i32>();
         match value {
             None => self.0.extend_from_slice(&NULL.to_be_bytes()),
-            Some(value) => put(column_type, value, &mut self.0)?,
+            Some(value) => match column_type {
+                ColumnType::Scalar(scalar) if self.push_common(scalar, value) => {}
+                _ => put(column_type, value, &mut self.0)?,
+            },
         }
         Ok(start..self.0.len())
     }
 
+    /// Appends a value of a common type, without the driver's tests of what the column's type may be.
+    #[inline]
+    fn push_common(&mut self, scalar: ScalarType, value: &Value) -> bool {
+        match (scalar, value) {
+            (ScalarType::Int, Value::Int(v)) => self.push_raw(&v.to_be_bytes()),
+            (ScalarType::Text, Value::Text(v)) => self.push_raw(v.as_bytes()),
+            (ScalarType::Bigint, Value::Bigint(v)) => self.push_raw(&v.to_be_bytes()),
+            (ScalarType::Double, Value::Double(v)) => self.push_raw(&v.to_be_bytes()),
+            (ScalarType::Timestamp, Value::Timestamp(v)) => self.push_raw(&v.to_be_bytes()),
+            (ScalarType::Uuid, Value::Uuid(v)) => self.push_raw(v.as_bytes()),
+            (ScalarType::Boolean, Value::Boolean(v)) => self.push_raw(&[u8::from(*v)]),
+            _ => return false,
+        }
+        true
+    }
+
+    #[inline]
     fn push_raw(&mut self, bytes: &[u8]) {
+        // Values are shorter than the longest record, and that is shorter than the protocol's limit.
         let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
         self.0.extend_from_slice(&length.to_be_bytes());
         self.0.extend_from_slice(bytes);
@@ -139,51 +180,60 @@ impl SerializeRow for EncodedRow {
     }
 }
 
-/// Encodes a row with its version as timestamp and, where there is one, its TTL in seconds. The error names
-/// the column.
-pub(crate) fn row(layout: &Layout, row: &Row, ttl: Option<i32>) -> Result<EncodedRow, String> {
-    if row.values.len() != layout.columns.len() {
-        return Err(format!(
-            "the row has {} values and the table {} columns",
-            row.values.len(),
-            layout.columns.len()
-        ));
-    }
-    let mut cells = Cells(Vec::with_capacity(guess(row)));
-    let mut partition = vec![0..0; layout.partition.len()];
-    let mut cost = ROW_OVERHEAD;
-    for (place, ((name, column_type), value)) in layout.columns.iter().zip(&row.values).enumerate()
-    {
-        let at = cells
-            .push(*column_type, value.as_ref())
-            .map_err(|reason| format!("column `{name}`: {reason}"))?;
-        if let Some(part) = layout.partition.iter().position(|p| *p == place) {
-            key(name, value.as_ref(), at.len())?;
-            partition[part] = at;
-        } else if layout.clustering.contains(&place) {
-            key(name, value.as_ref(), at.len())?;
-            cost += at.len();
-        } else {
-            cost += at.len() + CELL_OVERHEAD + elements(value.as_ref()) * ELEMENT_OVERHEAD;
-        }
-    }
-    let token = token(&cells.0, &partition)?;
-    cells.push_raw(&row.version.to_be_bytes());
-    if let Some(ttl) = ttl {
-        cells.push_raw(&ttl.to_be_bytes());
-    }
-    Ok(EncodedRow { cells, token, cost })
+/// Encodes one row after the other; keeps what they have in common.
+pub(crate) struct Encoding<'a> {
+    layout: &'a Layout,
+    /// Where the columns of the partition key are in the row.
+    partition: Vec<Range<usize>>,
+    /// Bytes of the row before: the next one is likely to be as long.
+    capacity: usize,
 }
 
-/// Room for the encoded row, so that it is allocated once.
-fn guess(row: &Row) -> usize {
-    let length = |value: &Option<Value>| match value {
-        Some(Value::Text(text)) => text.len(),
-        Some(Value::Blob(bytes)) => bytes.len(),
-        None => 0,
-        Some(_) => 16,
-    };
-    24 + row.values.iter().map(|v| 4 + length(v)).sum::<usize>()
+impl<'a> Encoding<'a> {
+    pub(crate) fn new(layout: &'a Layout) -> Self {
+        Self {
+            layout,
+            partition: vec![0..0; layout.partition.len()],
+            capacity: 0,
+        }
+    }
+
+    /// Encodes a row with its version as timestamp and, where there is one, its TTL in seconds. The error
+    /// names the column.
+    pub(crate) fn row(&mut self, row: &Row, ttl: Option<i32>) -> Result<EncodedRow, String> {
+        let Layout { columns, parts, .. } = self.layout;
+        if row.values.len() != columns.len() {
+            return Err(format!(
+                "the row has {} values and the table {} columns",
+                row.values.len(),
+                columns.len()
+            ));
+        }
+        let mut cells = Cells(Vec::with_capacity(self.capacity));
+        let mut cost = ROW_OVERHEAD;
+        for (((name, column_type), part), value) in columns.iter().zip(parts).zip(&row.values) {
+            let at = cells
+                .push(*column_type, value.as_ref())
+                .map_err(|reason| format!("column `{name}`: {reason}"))?;
+            if *part != Part::None {
+                key(name, value.as_ref(), at.len())?;
+            }
+            match part {
+                Part::Partition(part) => self.partition[*part] = at,
+                Part::Clustering => cost += at.len(),
+                Part::None => {
+                    cost += at.len() + CELL_OVERHEAD + elements(value.as_ref()) * ELEMENT_OVERHEAD;
+                }
+            }
+        }
+        let token = token(&cells.0, &self.partition)?;
+        cells.push_raw(&row.version.to_be_bytes());
+        if let Some(ttl) = ttl {
+            cells.push_raw(&ttl.to_be_bytes());
+        }
+        self.capacity = cells.0.len();
+        Ok(EncodedRow { cells, token, cost })
+    }
 }
 
 fn key(name: &str, value: Option<&Value>, length: usize) -> Result<(), String> {
@@ -207,7 +257,7 @@ fn elements(value: Option<&Value>) -> usize {
 }
 
 /// The token of a partition: of the only value as it is, of several each with its length and a zero byte.
-fn token(cells: &[u8], partition: &[std::ops::Range<usize>]) -> Result<i64, String> {
+fn token(cells: &[u8], partition: &[Range<usize>]) -> Result<i64, String> {
     let mut hasher = Murmur3Partitioner.build_hasher();
     if let [only] = partition {
         if only.is_empty() {

@@ -3,7 +3,7 @@
 use simbdp_api::column_type::{ColumnType, ScalarType};
 use simbdp_record::{Row, Value};
 
-use super::{Layout, row};
+use super::{Cells, EncodedRow, Encoding, Layout, put};
 
 fn layout(columns: &[(&str, &str)], partition: &[&str], clustering: &[&str]) -> Layout {
     let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
@@ -15,6 +15,10 @@ fn layout(columns: &[(&str, &str)], partition: &[&str], clustering: &[&str]) -> 
         &own(partition),
         &own(clustering),
     )
+}
+
+fn row(layout: &Layout, row: &Row, ttl: Option<i32>) -> Result<EncodedRow, String> {
+    Encoding::new(layout).row(row, ttl)
 }
 
 fn values(values: Vec<Option<Value>>) -> Row {
@@ -109,4 +113,45 @@ fn the_cost_counts_what_a_member_counts() {
     .unwrap();
     assert_eq!(encoded.cost, 24 + 20 + 5);
     assert_eq!(ScalarType::Text.name(), "text");
+}
+
+#[test]
+fn common_types_are_written_as_the_driver_writes_them() {
+    let cases = [
+        (ScalarType::Int, Value::Int(-2_013)),
+        (ScalarType::Text, Value::Text("Zürich".into())),
+        (ScalarType::Text, Value::Text(String::new())),
+        (ScalarType::Bigint, Value::Bigint(i64::MIN)),
+        (ScalarType::Double, Value::Double(-0.1)),
+        (ScalarType::Timestamp, Value::Timestamp(-1)),
+        (ScalarType::Uuid, Value::Uuid(uuid::Uuid::from_u128(7))),
+        (ScalarType::Boolean, Value::Boolean(true)),
+        (ScalarType::Boolean, Value::Boolean(false)),
+    ];
+    for (scalar, value) in cases {
+        let (mut ours, mut theirs) = (Cells::default(), Vec::new());
+        assert!(ours.push_common(scalar, &value));
+        put(ColumnType::Scalar(scalar), &value, &mut theirs).unwrap();
+        assert_eq!(ours.0, theirs, "{value:?}");
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_the_one_before() {
+    let layout = layout(
+        &[("a", "text"), ("b", "int"), ("c", "int")],
+        &["b", "a"],
+        &["c"],
+    );
+    let text = |length: usize| Some(Value::Text("x".repeat(length)));
+    let rows = [(100, 1), (1, 2), (0, 3)]
+        .map(|(length, n)| values(vec![text(length), Some(Value::Int(n)), Some(Value::Int(n))]));
+    let mut encoding = Encoding::new(&layout);
+    for one in &rows {
+        let (after, alone) = (
+            encoding.row(one, None).unwrap(),
+            row(&layout, one, None).unwrap(),
+        );
+        assert_eq!((after.cells.0, after.token), (alone.cells.0, alone.token));
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use simbdp_api::pipeline::TableSpec;
 use simbdp_record::Row;
 
-use super::encode::{self, EncodedRow, Layout};
+use super::encode::{EncodedRow, Encoding, Layout};
 use super::schema;
 use crate::store::StoreError;
 
@@ -83,6 +83,7 @@ impl RowEncoder {
     /// [`StoreError::Permanent`], naming the column, for a row that the table cannot hold.
     pub fn encode(&self, rows: &[Row]) -> Result<Vec<EncodedRow>, StoreError> {
         let now = now_micros();
+        let mut encoding = Encoding::new(&self.layout);
         let mut encoded = Vec::with_capacity(rows.len());
         for row in rows {
             let ttl = match life(self.ttl, row.version, now) {
@@ -90,7 +91,7 @@ impl RowEncoder {
                 Life::ForEver => None,
                 Life::Seconds(seconds) => Some(seconds),
             };
-            encoded.push(encode::row(&self.layout, row, ttl).map_err(StoreError::Permanent)?);
+            encoded.push(encoding.row(row, ttl).map_err(StoreError::Permanent)?);
         }
         Ok(encoded)
     }

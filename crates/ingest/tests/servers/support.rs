@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path as UrlPath, State};
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, put};
 use sha2::{Digest, Sha256};
@@ -25,7 +25,7 @@ use simbdp_coredms::admin::{AdminError, ClusterSetup, RoleLogin, StoreAdmin, Ten
 use simbdp_coredms::cassandra::{
     CassandraConnector, CassandraLedger, CassandraStore, StoreOptions,
 };
-use simbdp_coredms::store::{RowQuery, Table};
+use simbdp_coredms::store::{RowQuery, StoreError, Table};
 use simbdp_coredms::{AdminConnector as _, Connection, Ledger, Store};
 use simbdp_record::Value;
 use simbdp_testkit::cassandra::{Cassandra, DATACENTER};
@@ -147,6 +147,13 @@ impl Pipeline {
             write(&mounted.path().join(path), &text);
         }
         let store = CassandraStore::connect(login, StoreOptions::default());
+        let prepared = loop {
+            match store.table(&tenant.keyspace(), &table()).await {
+                Ok(table) => break table,
+                Err(StoreError::Transient(_)) => sleep(Duration::from_millis(100)).await,
+                Err(error) => panic!("{error}"),
+            }
+        };
         Self {
             mounted,
             ledger: store.ledger(&tenant.platform_keyspace()),
@@ -155,7 +162,7 @@ impl Pipeline {
                 PublisherOptions::default(),
             ),
             gateway: Gateway::start().await,
-            table: store.table(&tenant.keyspace(), &table()).await.unwrap(),
+            table: prepared,
             broker_admin: broker.admin,
             tenant,
             pipeline,
@@ -467,6 +474,7 @@ impl Gateway {
         let routes = Router::new()
             .route("/internal/files/{id}/content", get(content).delete(discard))
             .route("/internal/files/{id}/rejects", put(rejects))
+            .layer(DefaultBodyLimit::disable())
             .with_state(state.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Self { url, state }
