@@ -44,7 +44,7 @@ run simbdp --tenant "$TENANT" constraints weather
 run simbdp --tenant "$TENANT" fetchdata .local/demo/weather --pipeline weather --wait
 run simbdp --tenant "$TENANT" fetchdata .local/demo/flights --pipeline flights --wait
 run simbdp --tenant "$TENANT" ingestmessage planes .local/data/planes.csv
-until [[ $(kubectl --namespace "$NAMESPACE" get ingestpipeline planes --output 'jsonpath={.status.rows}') == 3322 ]]; do sleep 1; done
+kubectl --namespace "$NAMESPACE" wait --for=jsonpath='{.status.rows}'=3322 --timeout=300s ingestpipeline/planes
 
 say "how it went"
 run kubectl get tenants,ingestpipelines,coredms,brokers --all-namespaces
@@ -58,7 +58,7 @@ if [[ ! -x .local/venv/bin/python ]]; then
 fi
 kubectl --namespace "$NAMESPACE" port-forward pod/coredms-0 19042:9042 >.local/log/port-forward.log 2>&1 &
 forward=$!
-until (exec 3<>/dev/tcp/127.0.0.1/19042) 2>/dev/null; do sleep 0.2; done
+timeout 30 bash -c 'until (exec 3<>/dev/tcp/127.0.0.1/19042) 2>/dev/null; do sleep 0.2; done'
 secret() {
   kubectl --namespace "$NAMESPACE" get secret coredms-binding --output "jsonpath={.data.$1}" | base64 --decode
 }

@@ -11,5 +11,5 @@ kubectl wait --for=condition=Established --timeout=60s \
 helm upgrade --install simbdp charts/simbdp --namespace "$NAMESPACE" \
   ${SIMBDP_REGISTRY:+--set "image.repository=$SIMBDP_REGISTRY/simbdp"} "$@" >/dev/null
 kubectl --namespace "$NAMESPACE" rollout status deployment/simbdp-operator --timeout=180s
-until kubectl get broker default >/dev/null 2>&1; do sleep 1; done
+kubectl wait --for=create --timeout=120s broker/default >/dev/null
 kubectl wait --for=condition=Ready --timeout=300s broker/default

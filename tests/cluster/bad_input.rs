@@ -114,6 +114,14 @@ async fn every_kind_of_bad_file_fails_with_its_reason_and_the_next_good_one_pass
     let record = tenant.ended(upload.id).await;
     assert_eq!(record.state, FileState::Done, "{record:?}");
     assert_eq!((record.accepted, record.rejected), (Some(2), Some(2)));
+    let repeated = "select,table,at\n7,first,\n8,other,\n7,last,\n";
+    let upload = tenant
+        .upload("files", "repeated.csv", repeated.as_bytes())
+        .await;
+    assert_eq!(tenant.ended(upload.id).await.accepted, Some(3));
+    let page: Value = tenant.get("/v1/tables/files/rows?select=7").await;
+    assert_eq!(page["rows"].as_array().unwrap().len(), 1, "{page}");
+    assert_eq!(page["rows"][0]["table"], "last", "the later row wins");
     let header_only = tenant
         .upload("files", "header.csv", b"select,table,at\n")
         .await;
@@ -144,6 +152,17 @@ async fn a_table_change_that_is_not_additive_is_refused_and_alters_nothing() {
         message.contains("table") && message.contains("text") && message.contains("bigint"),
         "{message}"
     );
+    let session = tenant.session().await.unwrap();
+    let types = session
+        .query_unpaged(
+            "SELECT type FROM system_schema.columns WHERE keyspace_name = ? AND table_name = 'additive' AND column_name = 'table'",
+            (tenant.name.keyspace(),),
+        )
+        .await
+        .unwrap()
+        .into_rows_result()
+        .unwrap();
+    assert_eq!(types.single_row::<(String,)>().unwrap().0, "text");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use kube::api::{Api, ListParams};
 use simbdp_api::labels;
 
 use crate::harness::{QUICK, SLOW, TestTenant, eventually, small_tenant};
-use crate::main_job::{data, head, sample};
+use crate::main_job::{WEATHER_DOUBLES, WEATHER_KEY, data, head, sample};
 use crate::table::{assert_same, from_csv, read};
 
 const OPERATOR: &str = "app.kubernetes.io/component=operator";
@@ -102,19 +102,8 @@ async fn a_tenant_is_made_retained_found_again_and_deleted_while_the_operator_di
         .pipeline("weather", sample("weather.yaml", "weather"))
         .await;
     let session = eventually("a session", QUICK, || tenant.session()).await;
-    let key = ["origin", "time_hour"];
-    let doubles = [
-        "temp",
-        "dewp",
-        "humid",
-        "wind_speed",
-        "wind_gust",
-        "precip",
-        "pressure",
-        "visib",
-    ];
-    let found = read(&session, &tenant.name.keyspace(), "weather", &key).await;
-    assert_same(&found, &from_csv(&csv, &key, &doubles));
+    let found = read(&session, &tenant.name.keyspace(), "weather", &WEATHER_KEY).await;
+    assert_same(&found, &from_csv(&csv, &WEATHER_KEY, &WEATHER_DOUBLES));
     drop(session);
 
     tenant

@@ -10,8 +10,8 @@ use simbdp_api::wire::rest::{FileState, RejectedRow};
 use crate::harness::TestTenant;
 use crate::table::{assert_same, from_csv, read};
 
-const WEATHER_KEY: [&str; 2] = ["origin", "time_hour"];
-const WEATHER_DOUBLES: [&str; 8] = [
+pub const WEATHER_KEY: [&str; 2] = ["origin", "time_hour"];
+pub const WEATHER_DOUBLES: [&str; 8] = [
     "temp",
     "dewp",
     "humid",
@@ -132,8 +132,8 @@ async fn a_compressed_file_with_bad_rows_is_ingested_and_they_are_quarantined() 
     assert_same(&found, &from_csv(&good, &key, &[]));
 }
 
-/// The rows of planes.csv as NDJSON of the sample's fields.
-pub fn planes_ndjson(csv: &str) -> String {
+/// The rows of a CSV text as NDJSON, whole numbers of the named columns as numbers and all else as strings.
+pub fn ndjson(csv: &str, numbers: &[&str]) -> String {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let header = reader.headers().unwrap().clone();
     reader
@@ -144,9 +144,8 @@ pub fn planes_ndjson(csv: &str) -> String {
                 .iter()
                 .zip(record.iter())
                 .map(|(name, field)| {
-                    let number = ["year", "engines", "seats", "speed"].contains(&name);
                     let value = match field.parse::<i64>() {
-                        Ok(parsed) if number => json!(parsed),
+                        Ok(parsed) if numbers.contains(&name) => json!(parsed),
                         _ => json!(field),
                     };
                     (name.to_owned(), value)
@@ -155,6 +154,11 @@ pub fn planes_ndjson(csv: &str) -> String {
             format!("{}\n", Value::Object(object))
         })
         .collect()
+}
+
+/// The rows of planes.csv as NDJSON of the sample's fields.
+pub fn planes_ndjson(csv: &str) -> String {
+    ndjson(csv, &["year", "engines", "seats", "speed"])
 }
 
 #[tokio::test]

@@ -109,28 +109,30 @@ pub fn from_csv(csv: &str, key: &[&str], doubles: &[&str]) -> Cells {
 
 /// Fails with the first few differences, not with two tables of thousands of rows.
 pub fn assert_same(found: &Cells, expected: &Cells) {
-    let missing: Vec<_> = expected
-        .keys()
-        .filter(|key| !found.contains_key(*key))
-        .take(5)
-        .collect();
-    let foreign: Vec<_> = found
-        .keys()
-        .filter(|key| !expected.contains_key(*key))
-        .take(5)
-        .collect();
+    if let Err(differences) = differences(found, expected) {
+        panic!("{differences}");
+    }
+}
+
+/// The first few differences of two tables.
+pub fn differences(found: &Cells, expected: &Cells) -> Result<(), String> {
+    if found == expected {
+        return Ok(());
+    }
+    let only = |one: &Cells, other: &Cells| -> Vec<Vec<String>> {
+        let keys = one.keys().filter(|key| !other.contains_key(*key));
+        keys.take(5).cloned().collect()
+    };
     let changed: Vec<_> = expected
         .iter()
         .filter_map(|(key, row)| found.get(key).filter(|f| *f != row).map(|f| (key, f, row)))
         .take(3)
         .collect();
-    assert!(
-        missing.is_empty()
-            && foreign.is_empty()
-            && changed.is_empty()
-            && found.len() == expected.len(),
-        "{} rows found, {} expected; missing {missing:?}; foreign {foreign:?}; changed (key, found, expected) {changed:?}",
+    Err(format!(
+        "{} rows found, {} expected; missing {:?}; foreign {:?}; changed (key, found, expected) {changed:?}",
         found.len(),
         expected.len(),
-    );
+        only(expected, found),
+        only(found, expected),
+    ))
 }

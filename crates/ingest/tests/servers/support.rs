@@ -43,7 +43,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 struct Servers {
     cassandra: Cassandra,
     rabbitmq: RabbitMq,
-    admin: Arc<dyn StoreAdmin>,
 }
 
 static SERVERS: OnceCell<Servers> = OnceCell::const_new();
@@ -53,28 +52,31 @@ async fn servers() -> &'static Servers {
         .get_or_init(|| async {
             let _ = rustls::crypto::ring::default_provider().install_default();
             let (cassandra, rabbitmq) = tokio::join!(Cassandra::start(1), RabbitMq::start());
-            let cassandra = cassandra.unwrap();
-            let setup = ClusterSetup {
-                superuser: "operator".into(),
-                password: "operator".into(),
-                datacenter: DATACENTER.into(),
-                replication_factor: 1,
-            };
-            let connector = CassandraConnector::new();
-            let admin = loop {
-                match connector.bootstrap(&cassandra.endpoints(), &setup).await {
-                    Ok(admin) => break admin,
-                    Err(AdminError::Unavailable(_)) => sleep(Duration::from_millis(100)).await,
-                    Err(error) => panic!("{error}"),
-                }
-            };
             Servers {
-                cassandra,
+                cassandra: cassandra.unwrap(),
                 rabbitmq: rabbitmq.unwrap(),
-                admin,
             }
         })
         .await
+}
+
+/// The database as the operator sees it. Sessions live in the runtime that opened them, which is the test's own.
+async fn coredms_admin(servers: &Servers) -> Arc<dyn StoreAdmin> {
+    let setup = ClusterSetup {
+        superuser: "operator".into(),
+        password: "operator".into(),
+        datacenter: DATACENTER.into(),
+        replication_factor: 1,
+    };
+    let connector = CassandraConnector::new();
+    loop {
+        let endpoints = servers.cassandra.endpoints();
+        match connector.bootstrap(&endpoints, &setup).await {
+            Ok(admin) => return admin,
+            Err(AdminError::Unavailable(_)) => sleep(Duration::from_millis(100)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// Asks until it is so.
@@ -206,7 +208,8 @@ impl Pipeline {
     }
 
     /// Stages a file and queues it, as the gateway does.
-    pub async fn upload(&self, staged: String, compression: Compression) -> FileWork {
+    pub async fn upload(&self, staged: impl Into<Bytes>, compression: Compression) -> FileWork {
+        let staged = staged.into();
         let work = FileWork {
             id: Uuid::now_v7(),
             pipeline: self.pipeline.to_string(),
@@ -227,7 +230,7 @@ impl Pipeline {
             .content
             .lock()
             .unwrap()
-            .insert(work.id, staged.into());
+            .insert(work.id, staged);
         self.publish(vec![Message {
             id: work.id.to_string(),
             body: serde_json::to_vec(&work).unwrap().into(),
@@ -312,10 +315,10 @@ async fn coredms_tenancy(servers: &Servers, tenant: &TenantName) -> Connection {
         datacenter: DATACENTER.into(),
         replication_factor: 1,
     };
+    let admin = coredms_admin(servers).await;
     until("the tenancy is there", async || {
-        match servers.admin.ensure_tenancy(&tenancy).await {
-            Ok(()) => servers
-                .admin
+        match admin.ensure_tenancy(&tenancy).await {
+            Ok(()) => admin
                 .ensure_table(&tenancy.keyspace, &table())
                 .await
                 .is_ok(),
