@@ -138,7 +138,7 @@ async fn the_operator_binds_its_role_in_namespaces_of_tenants_alone() {
             &*tenants,
             "cluster-admin",
             "simbdp-operator",
-            "cluster-admin",
+            "not currently held",
         ),
     ] {
         let refused = create(namespace, role, account).await.unwrap_err();
