@@ -48,7 +48,7 @@ pub struct RowRange {
 
 /// A page of rows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rows {
+pub struct Page {
     /// Names of the columns.
     pub columns: Vec<String>,
     /// Values, in the order of `columns`.
@@ -75,7 +75,7 @@ pub trait Table: Send + Sync {
     /// bounded in bytes, several in flight.
     async fn write(&self, rows: Vec<Row>) -> Result<WriteReport, StoreError>;
     /// Reads a page of rows at LOCAL_QUORUM.
-    async fn read(&self, query: &RowQuery) -> Result<Rows, StoreError>;
+    async fn read(&self, query: &RowQuery) -> Result<Page, StoreError>;
 }
 
 /// What a write did, for metrics.

@@ -12,7 +12,7 @@ use simbdp_record::Value;
 use super::encode::{Cells, Layout};
 use super::table::CassandraTable;
 use super::{decode, quote};
-use crate::store::{RowQuery, Rows, StoreError};
+use crate::store::{Page, RowQuery, StoreError};
 
 /// Most rows of a page, whatever is asked.
 const LARGEST_PAGE: u32 = 10_000;
@@ -186,7 +186,7 @@ fn page_error(error: ExecutionError, paged: bool) -> StoreError {
 }
 
 /// Reads one page.
-pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Rows, StoreError> {
+pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Page, StoreError> {
     let select = select(&table.keyspace, &table.name, &table.encoder.layout, query)?;
     let session = table.shared.sessions.get().await?;
     let mut statement = prepared(table, &session, &select.cql).await?;
@@ -224,7 +224,7 @@ pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Row
         }
         PagingStateResponse::NoMorePages => None,
     };
-    Ok(Rows {
+    Ok(Page {
         columns: table
             .encoder
             .layout

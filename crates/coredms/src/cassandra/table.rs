@@ -17,7 +17,7 @@ use super::encode::{EncodedRow, Layout};
 use super::encoder::RowEncoder;
 use super::store::Shared;
 use super::{quote, read};
-use crate::store::{RowQuery, Rows, StoreError, Table, WriteReport};
+use crate::store::{Page, RowQuery, StoreError, Table, WriteReport};
 
 /// A table with its statements.
 pub(crate) struct CassandraTable {
@@ -140,7 +140,7 @@ impl Table for CassandraTable {
         Ok(report)
     }
 
-    async fn read(&self, query: &RowQuery) -> Result<Rows, StoreError> {
+    async fn read(&self, query: &RowQuery) -> Result<Page, StoreError> {
         read::page(self, query).await
     }
 }

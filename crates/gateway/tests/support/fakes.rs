@@ -12,7 +12,7 @@ use simbdp_api::wire::work::FileWork;
 use simbdp_broker::Publisher;
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::ledger::{Claim, FileQuery, Ledger, Outcome, Taken, Totals};
-use simbdp_coredms::store::{RowQuery, Rows, Store, StoreError, Table, WriteReport};
+use simbdp_coredms::store::{Page, RowQuery, Store, StoreError, Table, WriteReport};
 use simbdp_record::Row;
 use uuid::Uuid;
 
@@ -317,14 +317,14 @@ impl Ledger for FakeLedger {
 /// A store that answers every read with the same rows and notes what it was asked.
 #[derive(Default)]
 pub struct FakeStore {
-    pub rows: Mutex<Rows>,
+    pub rows: Mutex<Page>,
     pub asked: Arc<Mutex<Vec<RowQuery>>>,
     pub prepared: Mutex<Vec<String>>,
     pub down: AtomicBool,
 }
 
 struct FakeTable {
-    rows: Rows,
+    rows: Page,
     asked: Arc<Mutex<Vec<RowQuery>>>,
 }
 
@@ -355,7 +355,7 @@ impl Table for FakeTable {
         Err(StoreError::Permanent("the gateway does not write".into()))
     }
 
-    async fn read(&self, query: &RowQuery) -> Result<Rows, StoreError> {
+    async fn read(&self, query: &RowQuery) -> Result<Page, StoreError> {
         self.asked.lock().unwrap().push(query.clone());
         Ok(self.rows.clone())
     }

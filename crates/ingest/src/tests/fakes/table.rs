@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use simbdp_coredms::store::{RowQuery, Rows, StoreError, Table, WriteReport};
+use simbdp_coredms::store::{Page, RowQuery, StoreError, Table, WriteReport};
 use simbdp_record::{Row, Value};
 use tokio::sync::watch;
 
@@ -135,7 +135,7 @@ impl Table for FakeTable {
             batches: 1,
         })
     }
-    async fn read(&self, _: &RowQuery) -> Result<Rows, StoreError> {
+    async fn read(&self, _: &RowQuery) -> Result<Page, StoreError> {
         Err(StoreError::BadQuery("the fake is not read".into()))
     }
 }
