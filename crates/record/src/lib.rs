@@ -5,7 +5,7 @@
 //! | step | module |
 //! |---|---|
 //! | a table's declaration → [`RowSchema`] | [`schema`] |
-//! | bytes of a file → rows and rejected rows | [`decoder`] |
+//! | bytes of a file → [`Rows`] and rejected rows | [`decoder`] |
 //! | one message → row | [`message`] |
 //! | value → JSON, query parameter → value | [`json`] |
 //! | name of a file → format and compression | [`file_name`] |
@@ -28,6 +28,7 @@ pub mod json;
 pub mod lines;
 pub mod message;
 pub mod row;
+pub mod rows;
 pub mod schema;
 pub mod value;
 
@@ -36,8 +37,9 @@ pub use decoder::{Decoded, Decoder, FileFault, Origin, Totals};
 pub use file_name::{FileName, FileNameError};
 pub use lines::LineCounter;
 pub use row::{Row, RowFault};
+pub use rows::{BatchLimits, RowRef, Rows};
 pub use schema::{ColumnSchema, RowSchema, SchemaError};
-pub use value::{Value, ValueError};
+pub use value::{Value, ValueError, ValueRef};
 
 /// Largest field of a record, in bytes.
 pub const MAX_FIELD_BYTES: usize = 1 << 20;
