@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 use simbdp_api::wire::rest::FileState;
-use simbdp_coredms::store::Rows;
+use simbdp_coredms::store::Page;
 use simbdp_record::Value;
 use support::{Answer, CSV, World};
 use uuid::Uuid;
@@ -98,7 +98,7 @@ async fn the_ledger_is_listed_filtered_and_paged() {
 #[tokio::test]
 async fn rows_are_read_by_key() {
     let world = World::new();
-    *world.store.rows.lock().unwrap() = Rows {
+    *world.store.rows.lock().unwrap() = Page {
         columns: vec!["id".into(), "name".into()],
         rows: vec![
             vec![Some(Value::Int(1)), Some(Value::Text("a".into()))],

@@ -5,8 +5,8 @@
 //! | step | module |
 //! |---|---|
 //! | a table's declaration → [`RowSchema`] | [`schema`] |
-//! | bytes of a file → rows and rejected rows | [`decoder`] |
-//! | one message → row | [`message`] |
+//! | bytes of a file → [`Rows`] and rejected rows | [`decoder`] |
+//! | one message → its row | [`message`] |
 //! | value → JSON, query parameter → value | [`json`] |
 //! | name of a file → format and compression | [`file_name`] |
 //! | file against its pipeline's constraints | [`constraints`] |
@@ -28,16 +28,18 @@ pub mod json;
 pub mod lines;
 pub mod message;
 pub mod row;
+pub mod rows;
 pub mod schema;
 pub mod value;
 
 pub use constraints::{FileRules, Violation};
-pub use decoder::{Decoded, Decoder, FileFault, Origin, Totals};
+pub use decoder::{Decoder, FileFault, Origin, Totals};
 pub use file_name::{FileName, FileNameError};
 pub use lines::LineCounter;
 pub use row::{Row, RowFault};
+pub use rows::{BatchLimits, RowRef, Rows};
 pub use schema::{ColumnSchema, RowSchema, SchemaError};
-pub use value::{Value, ValueError};
+pub use value::{Value, ValueError, ValueRef};
 
 /// Largest field of a record, in bytes.
 pub const MAX_FIELD_BYTES: usize = 1 << 20;

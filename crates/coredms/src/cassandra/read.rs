@@ -12,7 +12,7 @@ use simbdp_record::Value;
 use super::encode::{Cells, Layout};
 use super::table::CassandraTable;
 use super::{decode, quote};
-use crate::store::{RowQuery, Rows, StoreError};
+use crate::store::{Page, RowQuery, StoreError};
 
 /// Most rows of a page, whatever is asked.
 const LARGEST_PAGE: u32 = 10_000;
@@ -56,7 +56,7 @@ impl Conditions<'_> {
     fn add(&mut self, place: usize, operator: &str, value: &Value) -> Result<(), StoreError> {
         let (name, column_type) = &self.layout.columns[place];
         self.cells
-            .push(*column_type, Some(value))
+            .push(*column_type, Some(value.into()))
             .map_err(|reason| bad(format!("column `{name}`: {reason}")))?;
         self.texts.push(format!("{} {operator} ?", quote(name)));
         Ok(())
@@ -186,7 +186,7 @@ fn page_error(error: ExecutionError, paged: bool) -> StoreError {
 }
 
 /// Reads one page.
-pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Rows, StoreError> {
+pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Page, StoreError> {
     let select = select(&table.keyspace, &table.name, &table.encoder.layout, query)?;
     let session = table.shared.sessions.get().await?;
     let mut statement = prepared(table, &session, &select.cql).await?;
@@ -197,7 +197,7 @@ pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Row
         None => PagingState::start(),
     };
     let (result, next) = session
-        .execute_single_page(&statement, &select.cells, state)
+        .execute_single_page(&statement, select.cells.values(), state)
         .await
         .map_err(|error| page_error(error, query.page.is_some()))?;
     let unreadable =
@@ -224,7 +224,7 @@ pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Row
         }
         PagingStateResponse::NoMorePages => None,
     };
-    Ok(Rows {
+    Ok(Page {
         columns: table
             .encoder
             .layout

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use simbdp_api::wire::rest::{RowPage, TableDescription, TableList};
-use simbdp_coredms::store::{RowQuery, Rows};
+use simbdp_coredms::store::{Page, RowQuery};
 use simbdp_record::{Value, json};
 
 use super::{App, files};
@@ -57,7 +57,7 @@ fn find(gateway: &Gateway, name: &str) -> Result<Arc<TableView>, Refusal> {
     })
 }
 
-async fn read(gateway: &Gateway, view: &Arc<TableView>, query: &RowQuery) -> Result<Rows, Refusal> {
+async fn read(gateway: &Gateway, view: &Arc<TableView>, query: &RowQuery) -> Result<Page, Refusal> {
     let answer = gateway.ask(async {
         let store = &*gateway.backends.store;
         let table = gateway.tables.table(store, view).await?;
@@ -66,8 +66,8 @@ async fn read(gateway: &Gateway, view: &Arc<TableView>, query: &RowQuery) -> Res
     answer.await.map_err(|error| files::refuse(&error))
 }
 
-fn page(rows: Rows) -> RowPage {
-    let columns = rows.columns;
+fn page(page: Page) -> RowPage {
+    let columns = page.columns;
     let object = |values: Vec<Option<Value>>| {
         let cells = values
             .iter()
@@ -75,7 +75,7 @@ fn page(rows: Rows) -> RowPage {
         columns.iter().cloned().zip(cells).collect()
     };
     RowPage {
-        next_page: rows.next.as_deref().map(query::page_text),
-        rows: rows.rows.into_iter().map(object).collect(),
+        next_page: page.next.as_deref().map(query::page_text),
+        rows: page.rows.into_iter().map(object).collect(),
     }
 }

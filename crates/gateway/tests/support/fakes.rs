@@ -12,8 +12,8 @@ use simbdp_api::wire::work::FileWork;
 use simbdp_broker::Publisher;
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::ledger::{Claim, FileQuery, Ledger, Outcome, Taken, Totals};
-use simbdp_coredms::store::{RowQuery, Rows, Store, StoreError, Table, WriteReport};
-use simbdp_record::Row;
+use simbdp_coredms::store::{Page, RowQuery, Store, StoreError, Table, WriteReport};
+use simbdp_record::Rows;
 use uuid::Uuid;
 
 #[derive(Default)]
@@ -317,14 +317,14 @@ impl Ledger for FakeLedger {
 /// A store that answers every read with the same rows and notes what it was asked.
 #[derive(Default)]
 pub struct FakeStore {
-    pub rows: Mutex<Rows>,
+    pub rows: Mutex<Page>,
     pub asked: Arc<Mutex<Vec<RowQuery>>>,
     pub prepared: Mutex<Vec<String>>,
     pub down: AtomicBool,
 }
 
 struct FakeTable {
-    rows: Rows,
+    rows: Page,
     asked: Arc<Mutex<Vec<RowQuery>>>,
 }
 
@@ -351,11 +351,11 @@ impl Store for FakeStore {
 
 #[async_trait]
 impl Table for FakeTable {
-    async fn write(&self, _: Vec<Row>) -> Result<WriteReport, StoreError> {
+    async fn write(&self, _: &Rows) -> Result<WriteReport, StoreError> {
         Err(StoreError::Permanent("the gateway does not write".into()))
     }
 
-    async fn read(&self, query: &RowQuery) -> Result<Rows, StoreError> {
+    async fn read(&self, query: &RowQuery) -> Result<Page, StoreError> {
         self.asked.lock().unwrap().push(query.clone());
         Ok(self.rows.clone())
     }
