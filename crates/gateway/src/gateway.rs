@@ -20,6 +20,7 @@ use crate::clock::HybridClock;
 use crate::config::{ConfigStore, Paths};
 use crate::idempotency::Idempotency;
 use crate::metrics::Metrics;
+use crate::pace::Patience;
 use crate::problem::Refusal;
 use crate::staging::Staging;
 use crate::tables::Tables;
@@ -61,6 +62,11 @@ pub struct Limits {
     pub max_uploads: usize,
     /// Longest time without a byte of a body.
     pub stall: Duration,
+    /// Fewest bytes per second of a body, over each 30 s of waiting for it.
+    pub min_rate: u64,
+    /// Longest time without a byte of a reject file: an ingest app that is gone is told by its
+    /// connection, and this is for the case that it is not.
+    pub rejects_stall: Duration,
     /// Longest wait for an answer of the database.
     pub database_wait: Duration,
     /// How long the bytes of failed files are kept.
@@ -82,10 +88,22 @@ impl Default for Limits {
             max_records: 10_000,
             max_uploads: 16,
             stall: Duration::from_secs(30),
+            min_rate: 1024,
+            rejects_stall: Duration::from_secs(60 * 60),
             database_wait: Duration::from_secs(5),
             failed_retention: Duration::from_secs(7 * DAY),
             homeless: Duration::from_secs(10 * 60),
             rejects_retention: Duration::from_secs(30 * DAY),
+        }
+    }
+}
+
+impl Limits {
+    /// How fast a client's body must come in.
+    pub fn patience(&self) -> Patience {
+        Patience {
+            stall: self.stall,
+            min_rate: self.min_rate,
         }
     }
 }

@@ -172,7 +172,7 @@ where
     let file = part.take_file().map_err(storage)?;
     let bounds = Bounds {
         max_size: upload.constraints.max_file_size,
-        stall: gateway.settings.limits.stall,
+        patience: gateway.settings.limits.patience(),
     };
     let received = receive::receive(body, file, upload.name.compression(), bounds)
         .await
@@ -187,7 +187,7 @@ fn refuse_received(error: ReceiveError) -> Refusal {
         ReceiveError::Cut(_) => {
             Refusal::bad_request("the upload ended before its end; nothing of it was kept")
         }
-        ReceiveError::Stalled(_) => Refusal::new(
+        ReceiveError::Slow(_) => Refusal::new(
             axum::http::StatusCode::REQUEST_TIMEOUT,
             "stalled",
             "The request stalled",

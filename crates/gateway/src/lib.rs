@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod idempotency;
 pub mod intake;
 pub mod metrics;
+pub mod pace;
 pub mod pipeline;
 pub mod problem;
 pub mod query;

@@ -3,18 +3,19 @@
 //! and the window of the decompressor.
 
 use std::io;
-use std::time::Duration;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use axum::BoxError;
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use sha2::{Digest, Sha256};
 use simbdp_api::pipeline::Compression;
 use simbdp_record::LineCounter;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
+
+use crate::pace::{Paced, Patience, TooSlow};
 
 /// Windows of zstd frames may have 2 to the power of this many bytes: 8 MiB (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -39,9 +40,9 @@ pub enum ReceiveError {
     /// The client went away or broke the protocol.
     #[error("the upload ended before its end: {0}")]
     Cut(BoxError),
-    /// No byte came in for too long.
-    #[error("no byte came in for {} s", .0.as_secs())]
-    Stalled(Duration),
+    /// It came in too slowly.
+    #[error(transparent)]
+    Slow(#[from] TooSlow),
     /// The bytes or the content are larger than the limit.
     #[error("the file is larger than {limit} bytes{}", if *.uncompressed { " when it is uncompressed" } else { "" })]
     TooLarge {
@@ -68,8 +69,8 @@ pub enum ReceiveError {
 pub struct Bounds {
     /// Most bytes, as they come in and uncompressed.
     pub max_size: u64,
-    /// Longest time without a byte.
-    pub stall: Duration,
+    /// How fast they must come in.
+    pub patience: Patience,
 }
 
 /// Receives a file. On return its bytes are synced to `file`.
@@ -122,7 +123,7 @@ impl<W: AsyncWrite + Unpin> Tee for Feed<W> {
 }
 
 async fn store<S, T>(
-    mut body: S,
+    body: S,
     file: File,
     bounds: Bounds,
     tee: &mut T,
@@ -134,10 +135,8 @@ where
     let mut file = BufWriter::with_capacity(BUFFER, file);
     let mut hash = Sha256::new();
     let mut bytes = 0_u64;
-    while let Some(chunk) = tokio::time::timeout(bounds.stall, body.next())
-        .await
-        .map_err(|_| ReceiveError::Stalled(bounds.stall))?
-    {
+    let mut body = Paced::new(body, bounds.patience);
+    while let Some(chunk) = body.next().await? {
         let chunk = chunk.map_err(ReceiveError::Cut)?;
         bytes += chunk.len() as u64;
         if bytes > bounds.max_size {

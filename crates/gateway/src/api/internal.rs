@@ -16,6 +16,7 @@ use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use super::{App, body, files};
+use crate::pace::Patience;
 use crate::pipeline::Pipeline;
 use crate::problem::Refusal;
 use crate::receive::{self, Bounds, ReceiveError};
@@ -152,7 +153,11 @@ pub async fn put_rejects(
     let file = part.take_file().map_err(storage)?;
     let bounds = Bounds {
         max_size: u64::MAX,
-        stall: gateway.settings.limits.stall,
+        // Rows come as ingest finds them: for a good file seldom, for as long as it is ingested.
+        patience: Patience {
+            stall: gateway.settings.limits.rejects_stall,
+            min_rate: 0,
+        },
     };
     receive::receive(body::stream(body), file, Compression::None, bounds)
         .await

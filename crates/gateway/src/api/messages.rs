@@ -47,7 +47,7 @@ pub async fn post(
     let key = idempotency_key(&headers)?;
     let limits = &gateway.settings.limits;
     let _room = room(&gateway, &headers).await?;
-    let body = body::read(body, limits.max_body, limits.stall).await?;
+    let body = body::read(body, limits.max_body, limits.patience()).await?;
     let records = split(&body, media, limits.max_records)?;
     let judged = judge(&pipeline, &body, &records, limit, media).await?;
     gateway.metrics.records(&name, 0, judged.rejected);
