@@ -46,7 +46,7 @@ pub struct Fault {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessagesResult {
-    /// Source id of the records: the `Idempotency-Key`, or the one assigned.
+    /// Source id of the records: `<pipeline>/<user>/<Idempotency-Key>`, or one that is assigned.
     pub source: String,
     /// Records accepted: confirmed by the queue.
     pub accepted: u64,

@@ -230,7 +230,7 @@ async fn identify(
     records: usize,
 ) -> Result<Identity, Refusal> {
     let version = gateway.clock.reserve(records as u64);
-    let Some(source) = key else {
+    let Some(key) = key else {
         return Ok(Identity {
             source: Uuid::now_v7().to_string(),
             version: version.await.map_err(|error| Refusal::storage(&error))?,
@@ -239,8 +239,9 @@ async fn identify(
     let key = Key {
         user: caller.name.clone(),
         pipeline: pipeline.name.clone(),
-        key: source.as_str().into(),
+        key: key.into(),
     };
+    let source = key.source();
     let digest = Sha256::digest(body).into();
     match gateway.idempotency.version(key, digest, version).await {
         Ok(version) => Ok(Identity { source, version }),

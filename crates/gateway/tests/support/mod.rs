@@ -25,6 +25,8 @@ use fakes::{FakeLedger, FakePublisher, FakeStore};
 
 pub const WRITER: &str = "Bearer ann-token";
 pub const READER: &str = "Bearer bob-token";
+/// A second writer.
+pub const DORA: &str = "Bearer dora-token";
 pub const CSV: &str = "id,name\n1,a\n2,b\n";
 
 /// Directories and servers that outlive a gateway: starting another one is a restart.
@@ -137,7 +139,7 @@ fn users() -> Value {
             "tokenSha256": sha256(format!("{name}-token").as_bytes()),
         })
     };
-    json!({"users": [user("ann", "Writer"), user("bob", "Reader")]})
+    json!({"users": [user("ann", "Writer"), user("bob", "Reader"), user("dora", "Writer")]})
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
@@ -291,8 +293,10 @@ impl Running {
         body: impl Into<Body>,
     ) -> Answer {
         let mut request = Request::post(format!("/v1/pipelines/{pipeline}/messages"))
-            .header("authorization", WRITER)
             .header("content-type", media);
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.header("authorization", WRITER);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
