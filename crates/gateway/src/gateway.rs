@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::clock::HybridClock;
 use crate::config::{ConfigStore, Paths};
+use crate::flights::Flights;
 use crate::idempotency::Idempotency;
 use crate::metrics::Metrics;
 use crate::pace::Patience;
@@ -139,6 +140,8 @@ pub struct Gateway {
     pub tables: Tables,
     /// Metrics.
     pub metrics: Metrics,
+    /// Requests that bring work.
+    pub flights: Flights,
     /// Room for uploads.
     pub uploads: Semaphore,
     /// Room for bodies, in KiB.
@@ -177,6 +180,7 @@ impl Gateway {
             idempotency: Idempotency::default(),
             tables: Tables::default(),
             metrics: Metrics::default(),
+            flights: Flights::default(),
             uploads: Semaphore::new(settings.limits.max_uploads),
             bodies: Semaphore::new(
                 settings

@@ -30,6 +30,7 @@ use simbdp_coredms::ledger::Claim;
 use simbdp_record::FileName;
 use uuid::Uuid;
 
+use crate::api::pipelines::find_open;
 use crate::clock::now_millis;
 use crate::gateway::Gateway;
 use crate::pipeline::Pipeline;
@@ -91,6 +92,7 @@ where
     let slot = admit(gateway)?;
     let id = Uuid::now_v7();
     let (part, received) = receive_part(gateway, &upload, id, body).await?;
+    still_open(gateway, &upload)?;
     let work = Arc::new(describe(gateway, &upload, id, &received).await?);
     gateway.metrics.uploaded(&work.pipeline, received.bytes);
     // From here two uploads of the same bytes come one after the other.
@@ -115,6 +117,11 @@ where
         bytes: work.size,
         location: format!("/v1/files/{id}"),
     })
+}
+
+/// Whether the pipeline still takes work: it may have been closed since the upload began.
+fn still_open(gateway: &Gateway, upload: &Upload) -> Result<(), Refusal> {
+    find_open(gateway, &upload.pipeline.name).map(drop)
 }
 
 fn log(work: &FileWork, outcome: &Result<(Uuid, bool), Refusal>) {
@@ -281,7 +288,13 @@ async fn queue(
             return duplicate_here(gateway, work, first).await;
         }
     }
-    count::count(gateway, work, &limits).await?;
+    let counted = count::count(gateway, work, &limits).await?;
+    // The last moment: once it is in the ledger, others may be told that they are its duplicates.
+    if let Err(refusal) = still_open(gateway, upload) {
+        count::uncount(gateway, work, &counted).await;
+        take_back(gateway, work).await;
+        return Err(refusal);
+    }
     if reachable {
         enter(gateway, work).await;
     }

@@ -38,4 +38,10 @@ pub struct LoadedPipeline {
     /// Rows and messages rejected, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<u64>,
+    /// Requests in flight that bring the pipeline files or messages.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Files staged on this replica whose queue has not confirmed them yet.
+    #[serde(default)]
+    pub unpublished: u64,
 }

@@ -61,11 +61,16 @@ async fn load(gateway: App, pipeline: Arc<Pipeline>, coredms: bool) -> LoadedPip
         false => None,
     };
     let totals = totals.and_then(Result::ok);
+    // Counted after the configuration was read: a request that is not counted here sees that or a later one.
+    let in_flight = gateway.flights.of(&pipeline.name);
+    let unpublished = gateway.staging.index().unpublished(&pipeline.name);
     LoadedPipeline {
         name: pipeline.name.to_string(),
         generation: pipeline.config.generation,
         rows: totals.map(|totals| totals.rows),
         rejected: totals.map(|totals| totals.rejected),
+        in_flight,
+        unpublished,
     }
 }
 

@@ -41,6 +41,7 @@ pub async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<MessagesResult>), Refusal> {
+    let _flight = gateway.flights.begin(&name);
     let pipeline = pipelines::find_open(&gateway, &name)?;
     let limit = message_limit(&pipeline)?;
     let media = media(&headers)?;
@@ -57,6 +58,8 @@ pub async fn post(
     }
     let identity = identify(&gateway, &caller, &pipeline, key, &body, records.len()).await?;
     let messages = messages(&body, &records, &judged.accepted, &identity);
+    // It may have been closed while the body came in.
+    pipelines::find_open(&gateway, &name)?;
     let results = gateway.publish(&pipeline.queue, messages).await;
     fail::fail_point!("after-confirm", |_| Err(Refusal::internal()));
     answer(&gateway, &pipeline, judged, identity.source, &results)

@@ -72,6 +72,15 @@ impl Index {
             .count() as u64
     }
 
+    /// Files of a pipeline that the queue has not confirmed yet.
+    pub fn unpublished(&self, pipeline: &str) -> u64 {
+        self.entries
+            .values()
+            .filter(|entry| !entry.published && entry.ended.is_none())
+            .filter(|entry| entry.work.pipeline == pipeline)
+            .count() as u64
+    }
+
     /// One file.
     pub fn get(&self, id: Uuid) -> Option<&Entry> {
         self.entries.get(&id)

@@ -96,6 +96,8 @@ pub struct FakeLedger {
     book: Mutex<Book>,
     pub down: AtomicBool,
     pub counting_down: AtomicBool,
+    /// What happens between the next claim and whatever follows it.
+    pub after_claim: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl FakeLedger {
@@ -167,6 +169,9 @@ impl Ledger for FakeLedger {
             Some(id) if id != work.id && !work.force && !failed(&id) => Ok(Claim::TakenBy(id)),
             _ => {
                 book.claims.insert(key, work.id);
+                if let Some(then) = self.after_claim.lock().unwrap().take() {
+                    then();
+                }
                 Ok(Claim::Granted)
             }
         }

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use base64::Engine;
+use futures::StreamExt;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -67,6 +68,13 @@ impl World {
     pub fn pipeline(&self, config: Value) {
         let name = config["pipeline"].as_str().unwrap();
         self.write(&format!("pipelines/{name}.json"), &config.to_string());
+    }
+
+    /// Closes a pipeline, as its deletion does, in a generation after.
+    pub fn close(&self, mut config: Value) {
+        config["closed"] = json!("the pipeline is being deleted");
+        config["generation"] = json!(5);
+        self.pipeline(config);
     }
 
     pub fn remove_pipeline(&self, name: &str) {
@@ -156,6 +164,13 @@ pub async fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).await.unwrap();
     encoder.shutdown().await.unwrap();
     encoder.into_inner()
+}
+
+/// A body that comes when it is told to.
+pub fn on_demand() -> (futures::channel::mpsc::UnboundedSender<&'static str>, Body) {
+    let (sender, chunks) = futures::channel::mpsc::unbounded();
+    let body = Body::from_stream(chunks.map(Ok::<_, std::io::Error>));
+    (sender, body)
 }
 
 /// A batch pipeline of columns `id` and `name`, with constraints of one's own.
