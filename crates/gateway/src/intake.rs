@@ -27,6 +27,7 @@ use simbdp_api::wire::rest::UploadResult;
 use simbdp_api::wire::work::FileWork;
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::ledger::Claim;
+use simbdp_coredms::store::StoreError;
 use simbdp_record::FileName;
 use uuid::Uuid;
 
@@ -37,6 +38,7 @@ use crate::pipeline::Pipeline;
 use crate::problem::Refusal;
 use crate::receive::{self, Bounds, ReceiveError, Received};
 use crate::staging::{Part, Slot};
+use crate::sweeper;
 
 /// Scope of the ledger's count of the whole tenant's files.
 const WHOLE_TENANT: &str = "*";
@@ -119,9 +121,21 @@ where
     })
 }
 
-/// Whether the pipeline still takes work: it may have been closed since the upload began.
+/// Whether the pipeline still takes work: since the upload began it may have been closed, or deleted and
+/// made anew.
 fn still_open(gateway: &Gateway, upload: &Upload) -> Result<(), Refusal> {
-    find_open(gateway, &upload.pipeline.name).map(drop)
+    let name = &upload.pipeline.name;
+    let now = find_open(gateway, name)?;
+    match now.config.is_another(upload.pipeline.config.uid.as_deref()) {
+        false => Ok(()),
+        true => Err(Refusal::unavailable(
+            "pipeline-closed",
+            format!(
+                "pipeline `{name}` was deleted and made anew during the upload; nothing of it was kept, send it again"
+            ),
+            Duration::from_secs(1),
+        )),
+    }
 }
 
 fn log(work: &FileWork, outcome: &Result<(Uuid, bool), Refusal>) {
@@ -246,6 +260,7 @@ async fn describe(
     Ok(FileWork {
         id,
         pipeline: upload.pipeline.config.pipeline.to_string(),
+        pipeline_uid: upload.pipeline.config.uid.clone(),
         name: upload.name.as_str().to_owned(),
         format: upload.name.format(),
         compression: upload.name.compression(),
@@ -272,7 +287,7 @@ async fn queue(
         (WHOLE_TENANT, upload.constraints.tenant_max_files),
     ];
     let must_count = limits.iter().any(|(_, limit)| limit.is_some());
-    let claimed = gateway.ask(gateway.backends.ledger.claim(work)).await;
+    let claimed = claim(gateway, work).await;
     let reachable = match claimed {
         Ok(Claim::TakenBy(first)) => return duplicate(gateway, work, first).await,
         Ok(Claim::Granted) => true,
@@ -305,6 +320,26 @@ async fn queue(
         note_queued(gateway, work.id).await;
     }
     Ok((work.id, false))
+}
+
+/// Claims a content. From a file that was staged here for a former pipeline of the name it passes on.
+async fn claim(gateway: &Gateway, work: &FileWork) -> Result<Claim, StoreError> {
+    let ledger = &gateway.backends.ledger;
+    let claim = gateway.ask(ledger.claim(work)).await?;
+    let Claim::TakenBy(first) = claim else {
+        return Ok(claim);
+    };
+    let former = gateway
+        .staging
+        .index()
+        .get(first)
+        .filter(|entry| sweeper::is_former(gateway, entry))
+        .map(|entry| Arc::clone(&entry.work));
+    let Some(former) = former else {
+        return Ok(claim);
+    };
+    gateway.ask(sweeper::give_up(gateway, &former)).await?;
+    gateway.ask(ledger.claim(work)).await
 }
 
 /// Answers that the bytes are another file's, once that one is known to stay.

@@ -14,6 +14,9 @@ pub struct FileWork {
     pub id: Uuid,
     /// Pipeline that it was uploaded to.
     pub pipeline: String,
+    /// `metadata.uid` of that IngestPipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline_uid: Option<String>,
     /// Name that the client gave.
     pub name: String,
     /// Format of the uncompressed content.

@@ -93,7 +93,7 @@ impl Index {
         }
     }
 
-    /// A file of the same pipeline with the same bytes, that has not failed.
+    /// A file of the very same pipeline with the same bytes, that has not failed.
     pub fn twin(&self, work: &FileWork) -> Option<Uuid> {
         self.entries
             .values()
@@ -103,6 +103,7 @@ impl Index {
                 other.id != work.id
                     && other.sha256 == work.sha256
                     && other.pipeline == work.pipeline
+                    && other.pipeline_uid == work.pipeline_uid
             })
             .map(|other| other.id)
     }

@@ -7,6 +7,7 @@ fn work(id: Uuid) -> Arc<FileWork> {
     Arc::new(FileWork {
         id,
         pipeline: "flights".into(),
+        pipeline_uid: None,
         name: "a.csv".into(),
         format: Format::Csv,
         compression: Compression::None,
