@@ -25,6 +25,10 @@ pub const GATEWAY_READY: &str = "GatewayReady";
 pub const TEARING_DOWN: &str = "TearingDown";
 /// What a Delete throws away of what was still queued or staged.
 pub const BACKLOG_DISCARDED: &str = "BacklogDiscarded";
+/// What a pipeline had accepted is ingested or discarded: its teardown does not turn back to wait for it.
+pub const BACKLOG_SETTLED: &str = "BacklogSettled";
+/// Stage of a pipeline's teardown in which its ingest apps go.
+pub const STOPPING_INGEST: &str = "StoppingIngest";
 /// Stage of a teardown that tells what is thrown away, before it is.
 pub const DISCARDING: &str = "DiscardingBacklog";
 
@@ -278,6 +282,9 @@ pub fn teardown_facts<E: Classified>(outcome: &Result<Teardown, E>) -> Facts {
     facts.push(Fact::is(TEARING_DOWN, stage, &message));
     if stage == DISCARDING {
         facts.push(Fact::is(BACKLOG_DISCARDED, "Delete", &message));
+    }
+    if stage == STOPPING_INGEST {
+        facts.push(Fact::is(BACKLOG_SETTLED, stage, &message));
     }
     Facts::keeping(facts)
 }

@@ -2,7 +2,7 @@
 //! place of broker, database and gateway servers in memory, behind faults as well.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -46,6 +46,8 @@ pub struct World {
     pub brokers: FakeBrokers,
     /// Databases in memory.
     pub stores: FakeStores,
+    /// What every gateway replica says of every pipeline.
+    pub gateways: Arc<Mutex<LoadedPipeline>>,
     config: kube::Config,
 }
 
@@ -63,6 +65,7 @@ impl World {
             faults: Faults::new(Filter::requests()),
             brokers: FakeBrokers::default(),
             stores: FakeStores::default(),
+            gateways: Arc::default(),
             config: server::config().await,
         };
         let namespace: Namespace =
@@ -121,6 +124,7 @@ impl World {
             )),
             gateways: Arc::new(PerfectGateways {
                 client: self.client.clone(),
+                figures: Arc::clone(&self.gateways),
             }),
             metrics: Metrics::default(),
             events: Events::new(client.clone(), "operator-0"),
@@ -276,6 +280,7 @@ pub trait Outside: Sync {
 /// Gateways that have always loaded what lies in the ConfigMap of pipelines.
 struct PerfectGateways {
     client: Client,
+    figures: Arc<Mutex<LoadedPipeline>>,
 }
 
 #[async_trait]
@@ -286,6 +291,7 @@ impl GatewayStates for PerfectGateways {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let map = api.get_opt("pipelines").await.unwrap().unwrap_or_default();
         let files = map.data.unwrap_or_default();
+        let figures = self.figures.lock().unwrap().clone();
         let pipelines = files.values().map(|file| {
             let config: PipelineConfig = serde_json::from_str(file).unwrap();
             LoadedPipeline {
@@ -293,6 +299,7 @@ impl GatewayStates for PerfectGateways {
                 generation: config.generation,
                 rows: Some(0),
                 rejected: Some(0),
+                ..figures.clone()
             }
         });
         Ok(GatewayState {
