@@ -77,17 +77,39 @@ fn discards(pipeline: &IngestPipeline) -> bool {
     pipeline.annotations().contains_key(labels::DISCARD_BACKLOG)
 }
 
+/// How long the rest of the tenant stays.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stay {
+    /// It lives.
+    Living,
+    /// It does not run, and what it has is kept for when it is applied again.
+    Retained,
+    /// It goes as well.
+    Leaving,
+}
+
+impl Stay {
+    fn stopped(retained: bool) -> Self {
+        match retained {
+            true => Self::Retained,
+            false => Self::Leaving,
+        }
+    }
+}
+
 /// Takes a pipeline away.
 pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardown, Error> {
     // Without a fitting name, or outside of a tenant's namespace, it never had anything.
     let Ok(name) = PipelineName::new(pipeline.name_any()) else {
         return Ok(Teardown::Done);
     };
-    let (tenant, living) = match find_home(ctx, pipeline).await {
-        Ok(Home::Living(_, tenant)) => (tenant, true),
-        Ok(Home::Stopped { tenant, .. }) => (tenant, false),
+    let (tenant, stay) = match find_home(ctx, pipeline).await {
+        Ok(Home::Living(_, tenant)) => (tenant, Stay::Living),
+        Ok(Home::Stopped {
+            tenant, retained, ..
+        }) => (tenant, Stay::stopped(retained)),
         // A retained Tenant that was applied again still has queues of the pipeline.
-        Ok(Home::NotYet { tenant, .. }) if discards(pipeline) => (tenant, false),
+        Ok(Home::NotYet { tenant, .. }) if discards(pipeline) => (tenant, Stay::Retained),
         Ok(Home::NotYet { message, .. }) => return Ok(pending("WaitingForTenant", message)),
         Err(Error::Homeless(_)) => return Ok(Teardown::Done),
         Err(error) => return Err(error),
@@ -101,13 +123,13 @@ pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardow
         applier: ctx.applier(apply::MANAGER),
     };
     // What was decided stays decided: without ingest apps nobody would take what is queued later.
-    let drained = match living && !discards(pipeline) {
+    let drained = match stay == Stay::Living && !discards(pipeline) {
         true if scene.holds(BACKLOG_SETTLED) => Teardown::Done,
         true => scene.drain().await?,
         false => scene.discard().await?,
     };
     match drained {
-        Teardown::Done => scene.delete(living).await,
+        Teardown::Done => scene.delete(stay).await,
         pending => Ok(pending),
     }
 }
@@ -305,7 +327,7 @@ impl Scene<'_> {
         })
     }
 
-    async fn delete(&self, living: bool) -> Result<Teardown, Error> {
+    async fn delete(&self, stay: Stay) -> Result<Teardown, Error> {
         if !delete_ingest(&self.applier, &self.namespace, &self.name).await? {
             return Ok(pending(
                 STOPPING_INGEST,
@@ -314,8 +336,8 @@ impl Scene<'_> {
         }
         self.tell_latecomers().await?;
         self.delete_queues().await?;
-        // At the end of its Tenant the pipeline stays closed with its reason until the gateway goes.
-        if living {
+        // While its Tenant leaves the pipeline stays closed with its reason until the gateway goes.
+        if stay != Stay::Leaving {
             apply::remove_key(&self.ctx.client, &self.applier, &self.tenant, &self.name).await?;
         }
         Ok(Teardown::Done)

@@ -417,6 +417,28 @@ async fn a_retained_tenant_s_pipelines_stop_and_work_again_when_it_is_adopted() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_deleted_while_its_tenant_is_retained_leaves_nothing_to_adopt() {
+    let world = World::new("ghost").await;
+    ready_broker(&world).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({})))
+        .await;
+    until_in_place(&world).await;
+    create(&world, "p", table("int")).await;
+    ready(&world, "p").await;
+    tenants::delete(&world).await;
+    tenants::until_gone(&world).await;
+    run_until(&world, "p", async || {
+        condition(&world, "tenant-ghost", "p", "Ready").await.1 == "TenantStopped"
+    })
+    .await;
+    assert!(config(&world, "p").await.unwrap().closed.is_some());
+    delete(&world, "p").await;
+    run_until(&world, "p", async || gone(&world, "p").await).await;
+    assert_eq!(config(&world, "p").await, None, "no gateway shows it again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_that_is_deleted_says_what_it_discards_and_does_not_wait_for_it() {
     let world = World::new("discarded").await;
     tenant_in_place(&world).await;
