@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use simbdp_api::names::TenantName;
+use simbdp_api::pipeline::MAX_MESSAGE_SIZE;
 use simbdp_broker::Publisher;
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::store::StoreError;
@@ -84,7 +85,7 @@ impl Default for Limits {
         Self {
             requests_per_second: None,
             staged_files: None,
-            max_body: 8 << 20,
+            max_body: MAX_MESSAGE_SIZE as usize,
             bodies: 32 << 20,
             max_records: 10_000,
             max_uploads: 16,
