@@ -125,7 +125,8 @@ pub fn gateway_stage(resources: &Resources<Applied>, asked: u16) -> Stage {
     let ready = current
         .and_then(|status| status.ready_replicas)
         .unwrap_or_default();
-    if ready < wanted {
+    // One that is to go is not ready, and takes nothing.
+    if ready < wanted.min(i32::from(asked)) {
         return Stage::waiting(
             "GatewayNotReady",
             format!(
@@ -138,7 +139,7 @@ pub fn gateway_stage(resources: &Resources<Applied>, asked: u16) -> Stage {
         true => Stage::waiting(
             "FilesStaged",
             format!(
-                "gateway replica {} has staged files, or cannot be asked: it goes when they are ingested",
+                "gateway replica {} has staged files, receives some, or cannot be asked: it takes no more and goes when they are ingested",
                 wanted - 1
             ),
         ),

@@ -12,7 +12,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use simbdp_api::wire::config::PipelineConfig;
-use simbdp_api::wire::internal::{GatewayState, LoadedPipeline};
+use simbdp_api::wire::internal::{DrainState, GatewayState, LoadedPipeline};
 use simbdp_operator::config::{Config, Images};
 use simbdp_operator::context::{Context, Identity};
 use simbdp_operator::controller_runtime::{Controller, Managed, ManagedStatus, drive};
@@ -48,6 +48,8 @@ pub struct World {
     pub stores: FakeStores,
     /// What every gateway replica says of every pipeline.
     pub gateways: Arc<Mutex<LoadedPipeline>>,
+    /// What replicas that are to go have left, by their address; nothing where it is not named.
+    pub drained: Arc<Mutex<BTreeMap<String, DrainState>>>,
     config: kube::Config,
 }
 
@@ -66,6 +68,7 @@ impl World {
             brokers: FakeBrokers::default(),
             stores: FakeStores::default(),
             gateways: Arc::default(),
+            drained: Arc::default(),
             config: server::config().await,
         };
         let namespace: Namespace =
@@ -125,6 +128,7 @@ impl World {
             gateways: Arc::new(PerfectGateways {
                 client: self.client.clone(),
                 figures: Arc::clone(&self.gateways),
+                drained: Arc::clone(&self.drained),
             }),
             metrics: Metrics::default(),
             events: Events::new(client.clone(), "operator-0"),
@@ -281,6 +285,7 @@ pub trait Outside: Sync {
 struct PerfectGateways {
     client: Client,
     figures: Arc<Mutex<LoadedPipeline>>,
+    drained: Arc<Mutex<BTreeMap<String, DrainState>>>,
 }
 
 #[async_trait]
@@ -308,5 +313,10 @@ impl GatewayStates for PerfectGateways {
             coredms: true,
             broker: true,
         })
+    }
+
+    async fn drain(&self, url: &str, _token: &str) -> Result<DrainState, GatewayError> {
+        let mut drained = self.drained.lock().unwrap();
+        Ok(*drained.entry(url.to_owned()).or_default())
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::clock::HybridClock;
 use crate::config::{ConfigStore, Paths};
+use crate::drain::Drain;
 use crate::flights::Flights;
 use crate::idempotency::Idempotency;
 use crate::metrics::Metrics;
@@ -141,6 +142,8 @@ pub struct Gateway {
     pub tables: Tables,
     /// Metrics.
     pub metrics: Metrics,
+    /// Whether this replica is to go.
+    pub drain: Drain,
     /// Requests that bring work.
     pub flights: Flights,
     /// Room for uploads.
@@ -181,6 +184,7 @@ impl Gateway {
             idempotency: Idempotency::default(),
             tables: Tables::default(),
             metrics: Metrics::default(),
+            drain: Drain::default(),
             flights: Flights::default(),
             uploads: Semaphore::new(settings.limits.max_uploads),
             bodies: Semaphore::new(

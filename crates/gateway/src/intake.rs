@@ -92,6 +92,7 @@ where
         )
     })?;
     let slot = admit(gateway)?;
+    gateway.drain.check()?;
     let id = Uuid::now_v7();
     let (part, received) = receive_part(gateway, &upload, id, body).await?;
     still_open(gateway, &upload)?;

@@ -1,7 +1,9 @@
-//! A pipeline that is closed while requests for it are under way.
+//! A pipeline that is closed, and a replica that is to go, while requests are under way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use simbdp_broker::queue::PublishError;
@@ -105,4 +107,41 @@ async fn a_file_that_the_queue_has_not_confirmed_counts_until_it_has() {
     // Due again at the next round: the upload has given it to the sweeper.
     assert_eq!(sweeper::round(&gateway.gateway).await.published, 1);
     assert_eq!(told(&gateway, "flights").await, (5, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_to_go_takes_no_more_files_until_it_is_told_no_longer() {
+    let world = World::new();
+    let gateway = world.start();
+    let (chunks, body) = on_demand();
+    let uploading = {
+        let gateway = gateway.clone();
+        tokio::spawn(async move { gateway.put("a.csv", body).await })
+    };
+    while gateway.gateway.staging.index().receiving() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let left = async || {
+        let answer = gateway.inside("POST", "/internal/drain", "").await.json();
+        (
+            answer["stagedFiles"].as_u64().unwrap(),
+            answer["receiving"].as_u64().unwrap(),
+        )
+    };
+    assert_eq!(left().await, (0, 1));
+    let refused = gateway.put("b.csv", "id,name\n9,z\n").await;
+    refused.problem(503, "is being taken away");
+    assert!(!refused.header("retry-after").is_empty());
+    let message = r#"{"id":1,"name":"a"}"#;
+    let posted = gateway.post("application/json", &[], message).await;
+    assert_eq!(posted.status, 202, "messages leave nothing here");
+    assert_eq!(gateway.get("/readyz").await.status, 503);
+    chunks.unbounded_send(CSV).unwrap();
+    drop(chunks);
+    assert_eq!(uploading.await.unwrap().status, 202, "it was begun before");
+    assert_eq!(left().await, (1, 0));
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(gateway.get("/readyz").await.status, 200);
+    let taken = gateway.put("b.csv", "id,name\n9,z\n").await;
+    assert_eq!(taken.status, 202);
 }

@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /internal/state` | [`GatewayState`]: what the operator shows in status |
+//! | `POST /internal/drain` | [`DrainState`]: the replica is to go; for a minute it takes no more uploads and is not ready |
 //! | `GET /internal/files/{id}/content` | the staged bytes, streamed; 404 when they are gone |
 //! | `DELETE /internal/files/{id}/content` | drops the staged bytes of a file that is done; idempotent |
 //! | `GET /internal/files/{id}/rejects` | the reject file, streamed NDJSON; 404 when this replica has none |
@@ -22,6 +23,23 @@ pub struct GatewayState {
     pub coredms: bool,
     /// Whether the broker answers this replica.
     pub broker: bool,
+}
+
+/// Answer of `POST /internal/drain`: what keeps a gateway replica from being taken away.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainState {
+    /// Files staged on this replica that are not done.
+    pub staged_files: u64,
+    /// Files that are being received since before it was told.
+    pub receiving: u64,
+}
+
+impl DrainState {
+    /// Whether the replica may go.
+    pub fn is_empty(&self) -> bool {
+        self.staged_files + self.receiving == 0
+    }
 }
 
 /// One pipeline, as a gateway replica sees it.

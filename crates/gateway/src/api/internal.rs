@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use simbdp_api::pipeline::Compression;
-use simbdp_api::wire::internal::{GatewayState, LoadedPipeline};
+use simbdp_api::wire::internal::{DrainState, GatewayState, LoadedPipeline};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
@@ -47,6 +47,16 @@ pub async fn state(State(gateway): State<App>) -> Json<GatewayState> {
         staged_files,
         coredms,
         broker,
+    })
+}
+
+/// Takes no more uploads for a while, and says what is left here.
+pub async fn drain(State(gateway): State<App>) -> Json<DrainState> {
+    gateway.drain.renew();
+    let index = gateway.staging.index();
+    Json(DrainState {
+        staged_files: index.open(),
+        receiving: index.receiving(),
     })
 }
 

@@ -72,6 +72,11 @@ impl Index {
             .count() as u64
     }
 
+    /// Files that are being received.
+    pub fn receiving(&self) -> u64 {
+        self.receiving
+    }
+
     /// Files of a pipeline that the queue has not confirmed yet.
     pub fn unpublished(&self, pipeline: &str) -> u64 {
         self.entries
