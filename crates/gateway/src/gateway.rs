@@ -78,6 +78,8 @@ pub struct Limits {
     pub homeless: Duration,
     /// How long quarantined rows are kept.
     pub rejects_retention: Duration,
+    /// Free space of the staging volume that uploads leave to reject files, in bytes.
+    pub reserve: u64,
 }
 
 impl Default for Limits {
@@ -97,6 +99,7 @@ impl Default for Limits {
             failed_retention: Duration::from_secs(7 * DAY),
             homeless: Duration::from_secs(10 * 60),
             rejects_retention: Duration::from_secs(30 * DAY),
+            reserve: 64 << 20,
         }
     }
 }

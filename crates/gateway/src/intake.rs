@@ -36,7 +36,7 @@ use crate::clock::now_millis;
 use crate::gateway::Gateway;
 use crate::pipeline::Pipeline;
 use crate::problem::Refusal;
-use crate::receive::{self, Bounds, ReceiveError, Received};
+use crate::receive::{self, Bounds, ReceiveError, Received, Room};
 use crate::staging::{Part, Slot};
 use crate::sweeper;
 
@@ -195,6 +195,10 @@ where
     let bounds = Bounds {
         max_size: upload.constraints.max_file_size,
         patience: gateway.settings.limits.patience(),
+        room: Some(Room {
+            staging: &gateway.staging,
+            reserve: gateway.settings.limits.reserve,
+        }),
     };
     let received = receive::receive(body, file, upload.name.compression(), bounds)
         .await

@@ -16,6 +16,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 
 use crate::pace::{Paced, Patience, TooSlow};
+use crate::staging::Staging;
 
 /// Windows of zstd frames may have 2 to the power of this many bytes: 8 MiB (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -64,13 +65,34 @@ pub enum ReceiveError {
     Staging(#[from] io::Error),
 }
 
+/// Bytes between two looks at how much room there is.
+const STRIDE: u64 = 1 << 20;
+
+/// The volume on which a file comes in.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    /// The volume.
+    pub staging: &'a Staging,
+    /// Free space that is not this file's.
+    pub reserve: u64,
+}
+
+impl Room<'_> {
+    async fn make(self) -> io::Result<()> {
+        let bytes = self.reserve.saturating_add(STRIDE);
+        self.staging.make_room(bytes).await
+    }
+}
+
 /// What a file must keep to while it comes in.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+#[derive(Clone, Copy)]
+pub struct Bounds<'a> {
     /// Most bytes, as they come in and uncompressed.
     pub max_size: u64,
     /// How fast they must come in.
     pub patience: Patience,
+    /// Where there must be room for them.
+    pub room: Option<Room<'a>>,
 }
 
 /// Receives a file. On return its bytes are synced to `file`.
@@ -78,7 +100,7 @@ pub async fn receive<S>(
     body: S,
     file: File,
     compression: Compression,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
 ) -> Result<Received, ReceiveError>
 where
     S: Stream<Item = Result<Bytes, BoxError>> + Unpin,
@@ -125,7 +147,7 @@ impl<W: AsyncWrite + Unpin> Tee for Feed<W> {
 async fn store<S, T>(
     body: S,
     file: File,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
     tee: &mut T,
 ) -> Result<(u64, [u8; 32]), ReceiveError>
 where
@@ -134,7 +156,7 @@ where
 {
     let mut file = BufWriter::with_capacity(BUFFER, file);
     let mut hash = Sha256::new();
-    let mut bytes = 0_u64;
+    let (mut bytes, mut room_for) = (0_u64, 0);
     let mut body = Paced::new(body, bounds.patience);
     while let Some(chunk) = body.next().await? {
         let chunk = chunk.map_err(ReceiveError::Cut)?;
@@ -144,6 +166,12 @@ where
                 limit: bounds.max_size,
                 uncompressed: false,
             });
+        }
+        if let Some(room) = bounds.room
+            && bytes > room_for
+        {
+            room.make().await?;
+            room_for = bytes + STRIDE;
         }
         hash.update(&chunk);
         file.write_all(&chunk).await?;

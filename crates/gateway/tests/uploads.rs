@@ -410,6 +410,21 @@ async fn a_reader_may_not_upload() {
     assert_nothing(&world);
 }
 
+#[tokio::test]
+async fn uploads_leave_room_for_reject_files_and_old_reject_files_make_room() {
+    let mut world = World::new();
+    let gateway = world.start();
+    let path = || format!("/internal/files/{}/rejects", Uuid::now_v7());
+    assert_eq!(gateway.inside("PUT", &path(), "{}\n").await.status, 204);
+    world.limits.reserve = u64::MAX;
+    let full = world.start();
+    full.put("a.csv", CSV).await.problem(507, "no space");
+    assert_nothing(&world);
+    assert!(world.staged("rejects").is_empty(), "they went first");
+    assert_eq!(full.inside("PUT", &path(), "{}\n").await.status, 204);
+    assert_eq!(world.staged("rejects").len(), 1, "the reserve is for these");
+}
+
 /// A body whose chunks come with a pause before each.
 fn slow(chunks: Vec<&'static str>, pause: Duration) -> Body {
     let chunks = futures::stream::iter(chunks).then(move |chunk| async move {

@@ -148,7 +148,9 @@ pub struct FilePage {
     pub next_page: Option<String>,
 }
 
-/// A quarantined row: one line of `GET /v1/files/{id}/rejects` (NDJSON).
+/// A quarantined row: one line of `GET /v1/files/{id}/rejects` (NDJSON). Where a file has more of them than
+/// its reject file takes, the last line stands for the others: `reason` says how many, `line` is the first
+/// one's, and `raw` is empty.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectedRow {

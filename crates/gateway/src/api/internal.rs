@@ -19,7 +19,7 @@ use super::{App, body, files};
 use crate::pace::Patience;
 use crate::pipeline::Pipeline;
 use crate::problem::Refusal;
-use crate::receive::{self, Bounds, ReceiveError};
+use crate::receive::{self, Bounds, ReceiveError, Room};
 
 /// Longest wait for one server's answer about the state.
 const LOOK: Duration = Duration::from_secs(3);
@@ -173,6 +173,10 @@ pub async fn put_rejects(
             stall: gateway.settings.limits.rejects_stall,
             min_rate: 0,
         },
+        room: Some(Room {
+            staging: &gateway.staging,
+            reserve: 0,
+        }),
     };
     receive::receive(body::stream(body), file, Compression::None, bounds)
         .await

@@ -7,12 +7,13 @@ use futures::StreamExt;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds {
+const BOUNDS: Bounds<'static> = Bounds {
     max_size: 1 << 20,
     patience: Patience {
         stall: Duration::from_secs(30),
         min_rate: 1024,
     },
+    room: None,
 };
 
 async fn run(chunks: Vec<Bytes>, compression: Compression) -> Result<Received, ReceiveError> {

@@ -98,6 +98,15 @@ impl Index {
         }
     }
 
+    /// The oldest file that has failed.
+    pub fn oldest_failed(&self) -> Option<Uuid> {
+        let failed = |entry: &&Entry| entry.ended == Some(FileState::Failed);
+        self.entries
+            .values()
+            .find(failed)
+            .map(|entry| entry.work.id)
+    }
+
     /// A file of the very same pipeline with the same bytes, that has not failed.
     pub fn twin(&self, work: &FileWork) -> Option<Uuid> {
         self.entries
