@@ -1,9 +1,10 @@
-//! Asks gateway replicas for their state [IO], behind a trait for tests.
+//! Asks gateway replicas for their state, and tells those that are to go [IO], behind a trait for tests.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use simbdp_api::wire::internal::GatewayState;
+use serde::de::DeserializeOwned;
+use simbdp_api::wire::internal::{DrainState, GatewayState};
 
 /// A gateway replica that cannot be asked.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -20,6 +21,8 @@ pub struct GatewayError {
 pub trait GatewayStates: Send + Sync {
     /// `GET /internal/state` of the replica at a base URL, e.g. `http://gateway-0.gateway-replicas.tenant-x.svc:8081`.
     async fn state(&self, url: &str, token: &str) -> Result<GatewayState, GatewayError>;
+    /// `POST /internal/drain` of that replica: it is to go, and takes no more files for a minute.
+    async fn drain(&self, url: &str, token: &str) -> Result<DrainState, GatewayError>;
 }
 
 /// Asks over HTTP.
@@ -36,17 +39,18 @@ impl HttpGateways {
             .build()?;
         Ok(Self { client })
     }
-}
 
-#[async_trait]
-impl GatewayStates for HttpGateways {
-    async fn state(&self, url: &str, token: &str) -> Result<GatewayState, GatewayError> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+        url: &str,
+        token: &str,
+    ) -> Result<T, GatewayError> {
         let failed = |error: reqwest::Error| GatewayError {
             url: url.to_owned(),
             reason: error.without_url().to_string(),
         };
-        self.client
-            .get(format!("{url}/internal/state"))
+        request
             .bearer_auth(token)
             .send()
             .await
@@ -55,5 +59,18 @@ impl GatewayStates for HttpGateways {
             .json()
             .await
             .map_err(failed)
+    }
+}
+
+#[async_trait]
+impl GatewayStates for HttpGateways {
+    async fn state(&self, url: &str, token: &str) -> Result<GatewayState, GatewayError> {
+        let request = self.client.get(format!("{url}/internal/state"));
+        self.ask(request, url, token).await
+    }
+
+    async fn drain(&self, url: &str, token: &str) -> Result<DrainState, GatewayError> {
+        let request = self.client.post(format!("{url}/internal/drain"));
+        self.ask(request, url, token).await
     }
 }

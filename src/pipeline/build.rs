@@ -71,6 +71,7 @@ pub fn config(pipeline: &ValidatedPipeline) -> PipelineConfig {
     PipelineConfig {
         tenant: pipeline.tenant.clone(),
         pipeline: pipeline.name.clone(),
+        uid: Some(pipeline.owner.uid.clone()).filter(|uid| !uid.is_empty()),
         generation: pipeline.generation,
         closed: None,
         mode: pipeline.mode.clone(),
@@ -101,10 +102,11 @@ pub fn config_map(
     }
 }
 
-/// Digest of what an ingest pod reads at its start: neither the generation nor whether the gateway
+/// Digest of what an ingest pod reads at its start: neither UID nor generation nor whether the gateway
 /// accepts new work concerns it.
 fn digest(config: &PipelineConfig, credentials: &str) -> String {
     let concerns = PipelineConfig {
+        uid: None,
         generation: 0,
         closed: None,
         ..config.clone()

@@ -20,6 +20,7 @@ use crate::controller_runtime::Teardown;
 use crate::tenant::credentials::TOKEN;
 use crate::tenant::external::broker_admin;
 use crate::tenant::observe::replica_url;
+use crate::tenant::status::{BACKLOG_DISCARDED, BACKLOG_SETTLED, DISCARDING, STOPPING_INGEST};
 
 /// How full a queue is cannot be seen by an event.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -76,17 +77,39 @@ fn discards(pipeline: &IngestPipeline) -> bool {
     pipeline.annotations().contains_key(labels::DISCARD_BACKLOG)
 }
 
+/// How long the rest of the tenant stays.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stay {
+    /// It lives.
+    Living,
+    /// It does not run, and what it has is kept for when it is applied again.
+    Retained,
+    /// It goes as well.
+    Leaving,
+}
+
+impl Stay {
+    fn stopped(retained: bool) -> Self {
+        match retained {
+            true => Self::Retained,
+            false => Self::Leaving,
+        }
+    }
+}
+
 /// Takes a pipeline away.
 pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardown, Error> {
     // Without a fitting name, or outside of a tenant's namespace, it never had anything.
     let Ok(name) = PipelineName::new(pipeline.name_any()) else {
         return Ok(Teardown::Done);
     };
-    let (tenant, living) = match find_home(ctx, pipeline).await {
-        Ok(Home::Living(_, tenant)) => (tenant, true),
-        Ok(Home::Stopped { tenant, .. }) => (tenant, false),
+    let (tenant, stay) = match find_home(ctx, pipeline).await {
+        Ok(Home::Living(_, tenant)) => (tenant, Stay::Living),
+        Ok(Home::Stopped {
+            tenant, retained, ..
+        }) => (tenant, Stay::stopped(retained)),
         // A retained Tenant that was applied again still has queues of the pipeline.
-        Ok(Home::NotYet { tenant, .. }) if discards(pipeline) => (tenant, false),
+        Ok(Home::NotYet { tenant, .. }) if discards(pipeline) => (tenant, Stay::Retained),
         Ok(Home::NotYet { message, .. }) => return Ok(pending("WaitingForTenant", message)),
         Err(Error::Homeless(_)) => return Ok(Teardown::Done),
         Err(error) => return Err(error),
@@ -99,14 +122,27 @@ pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardow
         tenant,
         applier: ctx.applier(apply::MANAGER),
     };
-    let drained = match living && !discards(pipeline) {
+    // What was decided stays decided: without ingest apps nobody would take what is queued later.
+    let drained = match stay == Stay::Living && !discards(pipeline) {
+        true if scene.holds(BACKLOG_SETTLED) => Teardown::Done,
         true => scene.drain().await?,
         false => scene.discard().await?,
     };
     match drained {
-        Teardown::Done => scene.delete(living).await,
+        Teardown::Done => scene.delete(stay).await,
         pending => Ok(pending),
     }
+}
+
+/// What the gateway's replicas say together of a pipeline that closes.
+#[derive(Default)]
+struct Closing {
+    /// Replicas that have not loaded the closed pipeline, or cannot be asked.
+    open: usize,
+    /// Requests that began before they had.
+    in_flight: u64,
+    /// Staged files that are not in the queue yet.
+    unpublished: u64,
 }
 
 /// What every step needs.
@@ -142,17 +178,23 @@ impl Scene<'_> {
         .await?)
     }
 
-    /// Nothing new is taken, and what was accepted is ingested.
+    /// Whether status says so already.
+    fn holds(&self, condition: &str) -> bool {
+        let status = self.pipeline.status.as_ref();
+        status.is_some_and(|status| {
+            crate::conditions::holds(&status.conditions.conditions, condition)
+        })
+    }
+
+    /// Nothing new is taken, and what was accepted is ingested. That it is, is written down before the
+    /// ingest apps go.
     async fn drain(&self) -> Result<Teardown, Error> {
         if !self.close().await? {
             return Ok(Teardown::Done);
         }
-        let open = self.open_replicas().await?;
-        if open > 0 {
-            return Ok(pending(
-                "Closing",
-                format!("{open} gateway replicas have not closed the pipeline yet"),
-            ));
+        if let Some(waiting) = self.waiting(&self.closing().await?).await? {
+            self.ctx.memory.no_longer(&self.key()).await;
+            return Ok(waiting);
         }
         if !self.settled().await {
             return Ok(pending(
@@ -161,7 +203,12 @@ impl Scene<'_> {
             ));
         }
         match self.backlog().await? {
-            Some(0) | None => Ok(Teardown::Done),
+            Some(0) | None => Ok(Teardown::Pending {
+                stage: STOPPING_INGEST,
+                message: "all that was accepted is ingested; the ingest apps are stopped next"
+                    .to_owned(),
+                again: Duration::ZERO,
+            }),
             Some(left) => Ok(pending(
                 "Draining",
                 format!(
@@ -172,8 +219,35 @@ impl Scene<'_> {
         }
     }
 
-    /// Replicas that have not loaded the closed pipeline. Those of a gateway that is gone are none.
-    async fn open_replicas(&self) -> Result<usize, Error> {
+    /// What must end before the queue holds all that there will be.
+    async fn waiting(&self, closing: &Closing) -> Result<Option<Teardown>, Error> {
+        let Closing {
+            open,
+            in_flight,
+            unpublished,
+        } = *closing;
+        if open > 0 {
+            let message = format!("{open} gateway replicas have not closed the pipeline yet");
+            return Ok(Some(pending("Closing", message)));
+        }
+        if in_flight > 0 {
+            let message =
+                format!("{in_flight} requests that began before the pipeline closed are under way");
+            return Ok(Some(pending("Draining", message)));
+        }
+        // Where the queue is gone, nobody will ever confirm them.
+        if unpublished > 0 && self.backlog().await?.is_some() {
+            let message = format!(
+                "{unpublished} staged files are not in the queue yet; annotate the pipeline with {} to discard them",
+                labels::DISCARD_BACKLOG
+            );
+            return Ok(Some(pending("Draining", message)));
+        }
+        Ok(None)
+    }
+
+    /// What the replicas say. Those of a gateway that is gone are none.
+    async fn closing(&self) -> Result<Closing, Error> {
         let namespace = Some(self.namespace.as_str());
         let gateway = self
             .applier
@@ -190,27 +264,34 @@ impl Scene<'_> {
             .and_then(|secret| text(&secret, TOKEN))
             .unwrap_or_default();
         let generation = self.pipeline.metadata.generation.unwrap_or_default();
-        let mut open = 0;
+        let mut closing = Closing::default();
         for ordinal in 0..u16::try_from(replicas).unwrap_or_default() {
             let state = self
                 .ctx
                 .gateways
                 .state(&replica_url(&self.tenant, ordinal), token.trim_end())
                 .await;
-            let closed = state.is_ok_and(|state| {
-                status::loaded(&state, self.name.as_str())
-                    .is_none_or(|loaded| loaded.generation >= generation)
-            });
-            open += usize::from(!closed);
+            let Ok(state) = state else {
+                closing.open += 1;
+                continue;
+            };
+            if let Some(loaded) = status::loaded(&state, self.name.as_str()) {
+                closing.open += usize::from(loaded.generation < generation);
+                closing.in_flight += loaded.in_flight;
+                closing.unpublished += loaded.unpublished;
+            }
         }
-        Ok(open)
+        Ok(closing)
+    }
+
+    fn key(&self) -> String {
+        self.pipeline.uid().unwrap_or_default()
     }
 
     /// Whether the gateway has been closed for long enough that the broker's figures are whole.
     async fn settled(&self) -> bool {
-        let key = self.pipeline.uid().unwrap_or_default();
         let now = (self.ctx.clock)().as_second();
-        now - self.ctx.memory.since(key, now).await >= SETTLE_SECONDS
+        now - self.ctx.memory.since(self.key(), now).await >= SETTLE_SECONDS
     }
 
     /// What waits in the work queue; [`None`] where broker, virtual host or queue are gone.
@@ -231,15 +312,7 @@ impl Scene<'_> {
     /// Nothing new is taken; what was accepted is thrown away, and it is said before how much that is.
     async fn discard(&self) -> Result<Teardown, Error> {
         self.close().await?;
-        let conditions = self
-            .pipeline
-            .status
-            .as_ref()
-            .map(|status| &status.conditions.conditions);
-        let told = conditions.is_some_and(|all| {
-            crate::conditions::holds(all, crate::tenant::status::BACKLOG_DISCARDED)
-        });
-        if told {
+        if self.holds(BACKLOG_DISCARDED) {
             return Ok(Teardown::Done);
         }
         let message = match self.backlog().await? {
@@ -248,25 +321,40 @@ impl Scene<'_> {
         };
         self.event("BacklogDiscarded", &message).await;
         Ok(Teardown::Pending {
-            stage: crate::tenant::status::DISCARDING,
+            stage: DISCARDING,
             message,
             again: Duration::ZERO,
         })
     }
 
-    async fn delete(&self, living: bool) -> Result<Teardown, Error> {
+    async fn delete(&self, stay: Stay) -> Result<Teardown, Error> {
         if !delete_ingest(&self.applier, &self.namespace, &self.name).await? {
             return Ok(pending(
-                "StoppingIngest",
+                STOPPING_INGEST,
                 "the ingest apps are being stopped",
             ));
         }
+        self.tell_latecomers().await?;
         self.delete_queues().await?;
-        // At the end of its Tenant the pipeline stays closed with its reason until the gateway goes.
-        if living {
+        // While its Tenant leaves the pipeline stays closed with its reason until the gateway goes.
+        if stay != Stay::Leaving {
             apply::remove_key(&self.ctx.client, &self.applier, &self.tenant, &self.name).await?;
         }
         Ok(Teardown::Done)
+    }
+
+    /// Says how much somebody has put into a drained queue since, past the gateway: it goes with it.
+    async fn tell_latecomers(&self) -> Result<(), Error> {
+        if !self.holds(BACKLOG_SETTLED) || self.holds(BACKLOG_DISCARDED) {
+            return Ok(());
+        }
+        if let Some(left @ 1..) = self.backlog().await? {
+            let note = format!(
+                "{left} messages that came into the queue after it was drained are discarded"
+            );
+            self.event("BacklogDiscarded", &note).await;
+        }
+        Ok(())
     }
 
     async fn delete_queues(&self) -> Result<(), Error> {

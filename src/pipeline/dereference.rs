@@ -49,6 +49,8 @@ pub enum Home {
         tenant: TenantName,
         /// Why, and what to do.
         message: String,
+        /// Whether the Tenant is gone and its namespace stays.
+        retained: bool,
     },
     /// A living Tenant's.
     Living(Box<Tenant>, TenantName),
@@ -67,6 +69,7 @@ pub fn home(namespace: &Namespace, tenant: Option<&Tenant>) -> Option<Home> {
         return Some(Home::Stopped {
             message: format!("namespace `{}` is being deleted", name.namespace()),
             tenant: name,
+            retained: false,
         });
     }
     let Some(tenant) = tenant else {
@@ -75,12 +78,14 @@ pub fn home(namespace: &Namespace, tenant: Option<&Tenant>) -> Option<Home> {
                 "Tenant `{name}` is not there and its namespace is retained: apply the Tenant again"
             ),
             tenant: name,
+            retained: true,
         });
     };
     if tenant.metadata.deletion_timestamp.is_some() {
         return Some(Home::Stopped {
             message: format!("Tenant `{name}` is being deleted"),
             tenant: name,
+            retained: false,
         });
     }
     let recorded = tenant
@@ -249,7 +254,10 @@ mod tests {
             home(&ours, Some(&tenant(None))),
             Some(Home::NotYet { .. })
         ));
-        assert!(matches!(home(&ours, None), Some(Home::Stopped { .. })));
+        assert!(matches!(
+            home(&ours, None),
+            Some(Home::Stopped { retained: true, .. })
+        ));
         let mut leaving = ours.clone();
         leaving.metadata.deletion_timestamp =
             Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(

@@ -45,7 +45,9 @@ impl Controller for PipelineController {
         let (tenant, name) = match dereference::find_home(ctx, pipeline).await? {
             Home::Living(tenant, name) => (tenant, name),
             Home::NotYet { message, .. } => return Ok(Observed::TenantNotReady(message)),
-            Home::Stopped { tenant, message } => {
+            Home::Stopped {
+                tenant, message, ..
+            } => {
                 cleanup::suspend(ctx, &applier, pipeline, &tenant, &message).await?;
                 return Ok(Observed::TenantStopped(message));
             }

@@ -7,16 +7,14 @@ use simbdp_api::IngestPipeline;
 use simbdp_api::common::{Quantity, QuantityError};
 use simbdp_api::names::{NameError, PipelineName, TenantName};
 use simbdp_api::pipeline::{
-    BatchSpec, DEFAULT_MAX_FILE_SIZE, FileCount, Format, Period, StreamSpec, TableSpec,
+    BatchSpec, DEFAULT_MAX_FILE_SIZE, FileCount, Format, MAX_MESSAGE_SIZE, Period, StreamSpec,
+    TableSpec,
 };
 use simbdp_api::wire::config::{BatchConstraints, Mode, StreamConstraints};
 use simbdp_record::constraints::{PatternError, whole_match};
 use simbdp_record::schema::{RowSchema, SchemaError};
 
 use crate::tenant::validate::ValidatedCeilings;
-
-/// Largest message that a broker takes: RabbitMQ's own limit.
-const MAX_MESSAGE: u64 = 16 << 20;
 
 /// An IngestPipeline that can be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,9 +64,10 @@ pub enum Invalid {
         /// What would be right.
         right: String,
     },
-    /// Larger than the broker takes.
+    /// Larger than the gateway takes.
     #[error(
-        "spec.stream.maxMessageSize is {0}, but a broker takes messages of at most 16Mi: set 16Mi or less, or upload files"
+        "spec.stream.maxMessageSize is {0}, but a gateway takes messages of at most {limit}Mi: set {limit}Mi or less, or upload files",
+        limit = MAX_MESSAGE_SIZE >> 20
     )]
     MessageTooLarge(String),
     /// Not a regular expression.
@@ -211,7 +210,7 @@ fn check_count(declared: FileCount, ceiling: FileCount) -> Result<(), Invalid> {
 
 fn stream_constraints(stream: &StreamSpec) -> Result<StreamConstraints, Invalid> {
     let max_message_size = bytes("spec.stream.maxMessageSize", &stream.max_message_size)?;
-    match max_message_size <= MAX_MESSAGE {
+    match max_message_size <= MAX_MESSAGE_SIZE {
         true => Ok(StreamConstraints { max_message_size }),
         false => Err(Invalid::MessageTooLarge(stream.max_message_size.0.clone())),
     }

@@ -80,6 +80,11 @@ impl Memory {
         self.since.get_with(what, async { now }).await
     }
 
+    /// It does not hold any more.
+    pub async fn no_longer(&self, what: &str) {
+        self.since.invalidate(what).await;
+    }
+
     /// How full the queues of a virtual host are.
     pub async fn totals(
         &self,
@@ -122,6 +127,15 @@ mod tests {
         assert!(memory.is_ensured("a", "1").await);
         assert!(!memory.is_ensured("a", "2").await);
         assert!(!memory.is_ensured("b", "1").await);
+    }
+
+    #[tokio::test]
+    async fn what_holds_again_holds_since_then() {
+        let memory = Memory::default();
+        assert_eq!(memory.since("a".into(), 1).await, 1);
+        assert_eq!(memory.since("a".into(), 5).await, 1);
+        memory.no_longer("a").await;
+        assert_eq!(memory.since("a".into(), 7).await, 7);
     }
 
     #[test]

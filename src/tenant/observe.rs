@@ -1,4 +1,4 @@
-//! Observe [IO]: what gateway replicas have staged.
+//! Observe [IO]: what gateway replicas have staged, those of them that are to go.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use simbdp_api::mounts::GATEWAY_INTERNAL_PORT;
@@ -30,7 +30,8 @@ pub async fn gateway(
 }
 
 /// Replicas that the gateway is to have: those asked for, and while something is staged on a further
-/// one, or it cannot be asked, that one as well.
+/// one, or being received there, or it cannot be asked, that one as well. Each that is to go is told at
+/// every look, so that it stays empty once it is.
 pub async fn gateway_replicas(
     ctx: &Context,
     tenant: &ValidatedTenant,
@@ -41,12 +42,13 @@ pub async fn gateway_replicas(
         .and_then(|gateway| gateway.spec.as_ref()?.replicas)
         .and_then(|replicas| u16::try_from(replicas).ok())
         .unwrap_or_default();
-    for ordinal in (tenant.gateway.replicas..current).rev() {
+    let mut replicas = tenant.gateway.replicas;
+    for ordinal in tenant.gateway.replicas..current {
         let url = replica_url(&tenant.name, ordinal);
-        match ctx.gateways.state(&url, &credentials.internal_token).await {
-            Ok(state) if state.staged_files == 0 => {}
-            _ => return ordinal + 1,
+        let left = ctx.gateways.drain(&url, &credentials.internal_token).await;
+        if !left.is_ok_and(|left| left.is_empty()) {
+            replicas = ordinal + 1;
         }
     }
-    tenant.gateway.replicas
+    replicas
 }

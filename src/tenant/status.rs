@@ -25,6 +25,10 @@ pub const GATEWAY_READY: &str = "GatewayReady";
 pub const TEARING_DOWN: &str = "TearingDown";
 /// What a Delete throws away of what was still queued or staged.
 pub const BACKLOG_DISCARDED: &str = "BacklogDiscarded";
+/// What a pipeline had accepted is ingested or discarded: its teardown does not turn back to wait for it.
+pub const BACKLOG_SETTLED: &str = "BacklogSettled";
+/// Stage of a pipeline's teardown in which its ingest apps go.
+pub const STOPPING_INGEST: &str = "StoppingIngest";
 /// Stage of a teardown that tells what is thrown away, before it is.
 pub const DISCARDING: &str = "DiscardingBacklog";
 
@@ -121,7 +125,8 @@ pub fn gateway_stage(resources: &Resources<Applied>, asked: u16) -> Stage {
     let ready = current
         .and_then(|status| status.ready_replicas)
         .unwrap_or_default();
-    if ready < wanted {
+    // One that is to go is not ready, and takes nothing.
+    if ready < wanted.min(i32::from(asked)) {
         return Stage::waiting(
             "GatewayNotReady",
             format!(
@@ -134,7 +139,7 @@ pub fn gateway_stage(resources: &Resources<Applied>, asked: u16) -> Stage {
         true => Stage::waiting(
             "FilesStaged",
             format!(
-                "gateway replica {} has staged files, or cannot be asked: it goes when they are ingested",
+                "gateway replica {} has staged files, receives some, or cannot be asked: it takes no more and goes when they are ingested",
                 wanted - 1
             ),
         ),
@@ -278,6 +283,9 @@ pub fn teardown_facts<E: Classified>(outcome: &Result<Teardown, E>) -> Facts {
     facts.push(Fact::is(TEARING_DOWN, stage, &message));
     if stage == DISCARDING {
         facts.push(Fact::is(BACKLOG_DISCARDED, "Delete", &message));
+    }
+    if stage == STOPPING_INGEST {
+        facts.push(Fact::is(BACKLOG_SETTLED, stage, &message));
     }
     Facts::keeping(facts)
 }

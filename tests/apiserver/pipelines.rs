@@ -7,10 +7,12 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use simbdp_api::wire::config::PipelineConfig;
+use simbdp_api::wire::internal::LoadedPipeline;
 use simbdp_api::{IngestPipeline, Tenant};
 use simbdp_operator::pipeline::PipelineController;
 use simbdp_operator::pipeline::status::{ACCEPTING, QUEUES_READY, TABLE_READY};
 use simbdp_operator::tenant::TenantController;
+use simbdp_operator::tenant::status::BACKLOG_SETTLED;
 use simbdp_testkit::fault::Fault;
 
 use crate::campaign::{self, Scenario};
@@ -337,6 +339,47 @@ async fn a_deletion_closes_the_pipeline_and_waits_for_its_backlog() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_waits_for_what_the_gateway_has_taken_and_not_queued_yet() {
+    let world = World::new("landing").await;
+    tenant_in_place(&world).await;
+    create(&world, "p", table("int")).await;
+    ready(&world, "p").await;
+    world.gateways.lock().unwrap().in_flight = 1;
+    delete(&world, "p").await;
+    let says = async |part: &str| {
+        let (_, _, message) = condition(&world, "tenant-landing", "p", "Ready").await;
+        message.contains(part)
+    };
+    run_until(&world, "p", async || says("1 requests that began").await).await;
+    *world.gateways.lock().unwrap() = LoadedPipeline {
+        unpublished: 2,
+        ..Default::default()
+    };
+    run_until(&world, "p", async || says("2 staged files are not").await).await;
+    let apps: Api<Deployment> = Api::namespaced(world.client.clone(), "tenant-landing");
+    assert!(apps.get_opt("ingest-p").await.unwrap().is_some());
+    world.gateways.lock().unwrap().unpublished = 0;
+    run_until(&world, "p", async || gone(&world, "p").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_pipeline_goes_whatever_comes_into_its_queue_afterwards() {
+    let world = World::new("drained").await;
+    tenant_in_place(&world).await;
+    create(&world, "p", table("int")).await;
+    ready(&world, "p").await;
+    delete(&world, "p").await;
+    run_until(&world, "p", async || {
+        holds(&world, "p", &[BACKLOG_SETTLED]).await
+    })
+    .await;
+    fill(&world, "p", 5);
+    run_until(&world, "p", async || gone(&world, "p").await).await;
+    let broker = world.brokers.states().into_values().next().unwrap();
+    assert!(broker.vhosts["tenant-drained"].queues.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_retained_tenant_s_pipelines_stop_and_work_again_when_it_is_adopted() {
     let world = World::new("paused").await;
     ready_broker(&world).await;
@@ -371,6 +414,28 @@ async fn a_retained_tenant_s_pipelines_stop_and_work_again_when_it_is_adopted() 
     until_in_place(&world).await;
     ready(&world, "p").await;
     assert_eq!(config(&world, "p").await.unwrap().closed, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_deleted_while_its_tenant_is_retained_leaves_nothing_to_adopt() {
+    let world = World::new("ghost").await;
+    ready_broker(&world).await;
+    world
+        .create::<Tenant>(None, tenant(&world, json!({})))
+        .await;
+    until_in_place(&world).await;
+    create(&world, "p", table("int")).await;
+    ready(&world, "p").await;
+    tenants::delete(&world).await;
+    tenants::until_gone(&world).await;
+    run_until(&world, "p", async || {
+        condition(&world, "tenant-ghost", "p", "Ready").await.1 == "TenantStopped"
+    })
+    .await;
+    assert!(config(&world, "p").await.unwrap().closed.is_some());
+    delete(&world, "p").await;
+    run_until(&world, "p", async || gone(&world, "p").await).await;
+    assert_eq!(config(&world, "p").await, None, "no gateway shows it again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,12 @@
 //! The Tenant controller.
 
 use async_trait::async_trait;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use simbdp_api::wire::internal::DrainState;
 use simbdp_api::{Broker, CoreDms, Tenant};
 use simbdp_operator::tenant::TenantController;
 use simbdp_operator::tenant::status::{
@@ -115,6 +117,55 @@ pub async fn until_gone(world: &World) {
 async fn namespace(world: &World) -> Option<Namespace> {
     let api: Api<Namespace> = Api::all(world.client.clone());
     api.get_opt(&world.tenant_namespace()).await.unwrap()
+}
+
+async fn gateway_replicas(world: &World) -> Option<i32> {
+    let api: Api<StatefulSet> = Api::namespaced(world.client.clone(), &world.tenant_namespace());
+    api.get("gateway").await.unwrap().spec.unwrap().replicas
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateway_replicas_go_once_they_take_nothing_and_have_nothing() {
+    let world = World::new("shrinking").await;
+    ready_broker(&world).await;
+    let gateway =
+        |replicas: u16| json!({"gateway": {"staging": {"size": "1Gi"}, "replicas": replicas}});
+    world
+        .create::<Tenant>(None, tenant(&world, gateway(3)))
+        .await;
+    until_in_place(&world).await;
+    assert_eq!(gateway_replicas(&world).await, Some(3));
+    let replica = |ordinal: u16| {
+        simbdp_operator::tenant::observe::replica_url(
+            &simbdp_api::names::TenantName::new("shrinking").unwrap(),
+            ordinal,
+        )
+    };
+    let receiving = DrainState {
+        staged_files: 0,
+        receiving: 1,
+    };
+    world.drained.lock().unwrap().insert(replica(1), receiving);
+    let api: Api<Tenant> = Api::all(world.client.clone());
+    let fewer = Patch::Merge(json!({"spec": gateway(1)}));
+    api.patch("shrinking", &PatchParams::default(), &fewer)
+        .await
+        .unwrap();
+    let run = async |replicas: i32| {
+        let settled = async || gateway_replicas(&world).await == Some(replicas);
+        world
+            .run::<TenantController>(None, "shrinking", &Servers { pods: false }, settled)
+            .await;
+    };
+    run(2).await;
+    let told: Vec<_> = world.drained.lock().unwrap().keys().cloned().collect();
+    assert_eq!(
+        told,
+        [replica(1), replica(2)],
+        "each that is to go, and no other"
+    );
+    world.drained.lock().unwrap().clear();
+    run(1).await;
 }
 
 /// Creation of a Tenant.

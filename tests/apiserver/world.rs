@@ -2,7 +2,7 @@
 //! place of broker, database and gateway servers in memory, behind faults as well.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use simbdp_api::wire::config::PipelineConfig;
-use simbdp_api::wire::internal::{GatewayState, LoadedPipeline};
+use simbdp_api::wire::internal::{DrainState, GatewayState, LoadedPipeline};
 use simbdp_operator::config::{Config, Images};
 use simbdp_operator::context::{Context, Identity};
 use simbdp_operator::controller_runtime::{Controller, Managed, ManagedStatus, drive};
@@ -46,6 +46,10 @@ pub struct World {
     pub brokers: FakeBrokers,
     /// Databases in memory.
     pub stores: FakeStores,
+    /// What every gateway replica says of every pipeline.
+    pub gateways: Arc<Mutex<LoadedPipeline>>,
+    /// What replicas that are to go have left, by their address; nothing where it is not named.
+    pub drained: Arc<Mutex<BTreeMap<String, DrainState>>>,
     config: kube::Config,
 }
 
@@ -63,6 +67,8 @@ impl World {
             faults: Faults::new(Filter::requests()),
             brokers: FakeBrokers::default(),
             stores: FakeStores::default(),
+            gateways: Arc::default(),
+            drained: Arc::default(),
             config: server::config().await,
         };
         let namespace: Namespace =
@@ -121,6 +127,8 @@ impl World {
             )),
             gateways: Arc::new(PerfectGateways {
                 client: self.client.clone(),
+                figures: Arc::clone(&self.gateways),
+                drained: Arc::clone(&self.drained),
             }),
             metrics: Metrics::default(),
             events: Events::new(client.clone(), "operator-0"),
@@ -276,6 +284,8 @@ pub trait Outside: Sync {
 /// Gateways that have always loaded what lies in the ConfigMap of pipelines.
 struct PerfectGateways {
     client: Client,
+    figures: Arc<Mutex<LoadedPipeline>>,
+    drained: Arc<Mutex<BTreeMap<String, DrainState>>>,
 }
 
 #[async_trait]
@@ -286,6 +296,7 @@ impl GatewayStates for PerfectGateways {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let map = api.get_opt("pipelines").await.unwrap().unwrap_or_default();
         let files = map.data.unwrap_or_default();
+        let figures = self.figures.lock().unwrap().clone();
         let pipelines = files.values().map(|file| {
             let config: PipelineConfig = serde_json::from_str(file).unwrap();
             LoadedPipeline {
@@ -293,6 +304,7 @@ impl GatewayStates for PerfectGateways {
                 generation: config.generation,
                 rows: Some(0),
                 rejected: Some(0),
+                ..figures.clone()
             }
         });
         Ok(GatewayState {
@@ -301,5 +313,10 @@ impl GatewayStates for PerfectGateways {
             coredms: true,
             broker: true,
         })
+    }
+
+    async fn drain(&self, url: &str, _token: &str) -> Result<DrainState, GatewayError> {
+        let mut drained = self.drained.lock().unwrap();
+        Ok(*drained.entry(url.to_owned()).or_default())
     }
 }

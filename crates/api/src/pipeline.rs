@@ -103,6 +103,10 @@ impl Default for FileConstraints {
 /// Largest file in bytes where neither pipeline nor tenant says: 1Gi.
 pub const DEFAULT_MAX_FILE_SIZE: u64 = 1 << 30;
 
+/// Largest message that a pipeline may declare, in bytes, and largest body that a gateway takes other
+/// than an upload. A broker would take twice as much.
+pub const MAX_MESSAGE_SIZE: u64 = 8 << 20;
+
 /// Format of a file.
 #[derive(
     Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,

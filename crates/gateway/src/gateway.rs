@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use simbdp_api::names::TenantName;
+use simbdp_api::pipeline::MAX_MESSAGE_SIZE;
 use simbdp_broker::Publisher;
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::store::StoreError;
@@ -18,8 +19,11 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::clock::HybridClock;
 use crate::config::{ConfigStore, Paths};
+use crate::drain::Drain;
+use crate::flights::Flights;
 use crate::idempotency::Idempotency;
 use crate::metrics::Metrics;
+use crate::pace::Patience;
 use crate::problem::Refusal;
 use crate::staging::Staging;
 use crate::tables::Tables;
@@ -61,6 +65,11 @@ pub struct Limits {
     pub max_uploads: usize,
     /// Longest time without a byte of a body.
     pub stall: Duration,
+    /// Fewest bytes per second of a body, over each 30 s of waiting for it.
+    pub min_rate: u64,
+    /// Longest time without a byte of a reject file: an ingest app that is gone is told by its
+    /// connection, and this is for the case that it is not.
+    pub rejects_stall: Duration,
     /// Longest wait for an answer of the database.
     pub database_wait: Duration,
     /// How long the bytes of failed files are kept.
@@ -69,6 +78,8 @@ pub struct Limits {
     pub homeless: Duration,
     /// How long quarantined rows are kept.
     pub rejects_retention: Duration,
+    /// Free space of the staging volume that uploads leave to reject files, in bytes.
+    pub reserve: u64,
 }
 
 impl Default for Limits {
@@ -77,15 +88,28 @@ impl Default for Limits {
         Self {
             requests_per_second: None,
             staged_files: None,
-            max_body: 8 << 20,
+            max_body: MAX_MESSAGE_SIZE as usize,
             bodies: 32 << 20,
             max_records: 10_000,
             max_uploads: 16,
             stall: Duration::from_secs(30),
+            min_rate: 1024,
+            rejects_stall: Duration::from_secs(60 * 60),
             database_wait: Duration::from_secs(5),
             failed_retention: Duration::from_secs(7 * DAY),
             homeless: Duration::from_secs(10 * 60),
             rejects_retention: Duration::from_secs(30 * DAY),
+            reserve: 64 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// How fast a client's body must come in.
+    pub fn patience(&self) -> Patience {
+        Patience {
+            stall: self.stall,
+            min_rate: self.min_rate,
         }
     }
 }
@@ -121,6 +145,10 @@ pub struct Gateway {
     pub tables: Tables,
     /// Metrics.
     pub metrics: Metrics,
+    /// Whether this replica is to go.
+    pub drain: Drain,
+    /// Requests that bring work.
+    pub flights: Flights,
     /// Room for uploads.
     pub uploads: Semaphore,
     /// Room for bodies, in KiB.
@@ -159,6 +187,8 @@ impl Gateway {
             idempotency: Idempotency::default(),
             tables: Tables::default(),
             metrics: Metrics::default(),
+            drain: Drain::default(),
+            flights: Flights::default(),
             uploads: Semaphore::new(settings.limits.max_uploads),
             bodies: Semaphore::new(
                 settings

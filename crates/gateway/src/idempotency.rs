@@ -7,11 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
+use sha2::{Digest, Sha256};
 
 const REMEMBERED: u64 = 20_000;
 const REMEMBER: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longest key. With an ordinal it stays within the 255 bytes of an AMQP message id.
+/// Longest key.
 pub const MAX_KEY: usize = 128;
+/// Longest source id: with a colon and an ordinal of 19 digits it stays within the 255 bytes of an AMQP
+/// message id.
+const MAX_SOURCE: usize = 235;
 
 /// Whose request it is.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -22,6 +26,19 @@ pub struct Key {
     pub pipeline: Arc<str>,
     /// `Idempotency-Key`.
     pub key: Arc<str>,
+}
+
+impl Key {
+    /// Source id of the request's records: `<pipeline>/<user>/<key>`, the same on every replica and after
+    /// a restart, and nobody else's: the table may be shared by pipelines, and by users at all times.
+    /// Names that the operator lets through always fit; of longer ones it is the SHA-256.
+    pub fn source(&self) -> String {
+        let source = format!("{}/{}/{}", self.pipeline, self.user, self.key);
+        match source.len() <= MAX_SOURCE {
+            true => source,
+            false => hex::encode(Sha256::digest(source)),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -144,6 +161,22 @@ mod tests {
             .version(key("ann", "k"), [1; 32], async { Ok(20) })
             .await;
         assert_eq!(again.unwrap(), 20);
+    }
+
+    #[test]
+    fn a_source_is_one_user_s_of_one_pipeline_and_fits_a_message_id() {
+        assert_eq!(key("ann", "k/1").source(), "planes/ann/k/1");
+        assert_ne!(key("ann", "k").source(), key("bob", "k").source());
+        let longest = "n".repeat(simbdp_api::names::MAX_NAME);
+        let widest = Key {
+            pipeline: longest.as_str().into(),
+            ..key(&longest, &"k".repeat(MAX_KEY))
+        };
+        assert!(widest.source().starts_with(&longest));
+        assert!(format!("{}:{}", widest.source(), i64::MAX).len() <= 255);
+        let odd = key(&"u".repeat(300), "k");
+        assert_eq!(odd.source().len(), 64);
+        assert_ne!(odd.source(), key(&"u".repeat(300), "l").source());
     }
 
     #[test]

@@ -27,15 +27,18 @@ use simbdp_api::wire::rest::UploadResult;
 use simbdp_api::wire::work::FileWork;
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::ledger::Claim;
+use simbdp_coredms::store::StoreError;
 use simbdp_record::FileName;
 use uuid::Uuid;
 
+use crate::api::pipelines::find_open;
 use crate::clock::now_millis;
 use crate::gateway::Gateway;
 use crate::pipeline::Pipeline;
 use crate::problem::Refusal;
-use crate::receive::{self, Bounds, ReceiveError, Received};
+use crate::receive::{self, Bounds, ReceiveError, Received, Room};
 use crate::staging::{Part, Slot};
+use crate::sweeper;
 
 /// Scope of the ledger's count of the whole tenant's files.
 const WHOLE_TENANT: &str = "*";
@@ -89,8 +92,10 @@ where
         )
     })?;
     let slot = admit(gateway)?;
+    gateway.drain.check()?;
     let id = Uuid::now_v7();
     let (part, received) = receive_part(gateway, &upload, id, body).await?;
+    still_open(gateway, &upload)?;
     let work = Arc::new(describe(gateway, &upload, id, &received).await?);
     gateway.metrics.uploaded(&work.pipeline, received.bytes);
     // From here two uploads of the same bytes come one after the other.
@@ -115,6 +120,23 @@ where
         bytes: work.size,
         location: format!("/v1/files/{id}"),
     })
+}
+
+/// Whether the pipeline still takes work: since the upload began it may have been closed, or deleted and
+/// made anew.
+fn still_open(gateway: &Gateway, upload: &Upload) -> Result<(), Refusal> {
+    let name = &upload.pipeline.name;
+    let now = find_open(gateway, name)?;
+    match now.config.is_another(upload.pipeline.config.uid.as_deref()) {
+        false => Ok(()),
+        true => Err(Refusal::unavailable(
+            "pipeline-closed",
+            format!(
+                "pipeline `{name}` was deleted and made anew during the upload; nothing of it was kept, send it again"
+            ),
+            Duration::from_secs(1),
+        )),
+    }
 }
 
 fn log(work: &FileWork, outcome: &Result<(Uuid, bool), Refusal>) {
@@ -172,7 +194,11 @@ where
     let file = part.take_file().map_err(storage)?;
     let bounds = Bounds {
         max_size: upload.constraints.max_file_size,
-        stall: gateway.settings.limits.stall,
+        patience: gateway.settings.limits.patience(),
+        room: Some(Room {
+            staging: &gateway.staging,
+            reserve: gateway.settings.limits.reserve,
+        }),
     };
     let received = receive::receive(body, file, upload.name.compression(), bounds)
         .await
@@ -187,7 +213,7 @@ fn refuse_received(error: ReceiveError) -> Refusal {
         ReceiveError::Cut(_) => {
             Refusal::bad_request("the upload ended before its end; nothing of it was kept")
         }
-        ReceiveError::Stalled(_) => Refusal::new(
+        ReceiveError::Slow(_) => Refusal::new(
             axum::http::StatusCode::REQUEST_TIMEOUT,
             "stalled",
             "The request stalled",
@@ -239,6 +265,7 @@ async fn describe(
     Ok(FileWork {
         id,
         pipeline: upload.pipeline.config.pipeline.to_string(),
+        pipeline_uid: upload.pipeline.config.uid.clone(),
         name: upload.name.as_str().to_owned(),
         format: upload.name.format(),
         compression: upload.name.compression(),
@@ -265,7 +292,7 @@ async fn queue(
         (WHOLE_TENANT, upload.constraints.tenant_max_files),
     ];
     let must_count = limits.iter().any(|(_, limit)| limit.is_some());
-    let claimed = gateway.ask(gateway.backends.ledger.claim(work)).await;
+    let claimed = claim(gateway, work).await;
     let reachable = match claimed {
         Ok(Claim::TakenBy(first)) => return duplicate(gateway, work, first).await,
         Ok(Claim::Granted) => true,
@@ -281,7 +308,13 @@ async fn queue(
             return duplicate_here(gateway, work, first).await;
         }
     }
-    count::count(gateway, work, &limits).await?;
+    let counted = count::count(gateway, work, &limits).await?;
+    // The last moment: once it is in the ledger, others may be told that they are its duplicates.
+    if let Err(refusal) = still_open(gateway, upload) {
+        count::uncount(gateway, work, &counted).await;
+        take_back(gateway, work).await;
+        return Err(refusal);
+    }
     if reachable {
         enter(gateway, work).await;
     }
@@ -292,6 +325,26 @@ async fn queue(
         note_queued(gateway, work.id).await;
     }
     Ok((work.id, false))
+}
+
+/// Claims a content. From a file that was staged here for a former pipeline of the name it passes on.
+async fn claim(gateway: &Gateway, work: &FileWork) -> Result<Claim, StoreError> {
+    let ledger = &gateway.backends.ledger;
+    let claim = gateway.ask(ledger.claim(work)).await?;
+    let Claim::TakenBy(first) = claim else {
+        return Ok(claim);
+    };
+    let former = gateway
+        .staging
+        .index()
+        .get(first)
+        .filter(|entry| sweeper::is_former(gateway, entry))
+        .map(|entry| Arc::clone(&entry.work));
+    let Some(former) = former else {
+        return Ok(claim);
+    };
+    gateway.ask(sweeper::give_up(gateway, &former)).await?;
+    gateway.ask(ledger.claim(work)).await
 }
 
 /// Answers that the bytes are another file's, once that one is known to stay.

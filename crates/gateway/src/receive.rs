@@ -3,18 +3,20 @@
 //! and the window of the decompressor.
 
 use std::io;
-use std::time::Duration;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use axum::BoxError;
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use sha2::{Digest, Sha256};
 use simbdp_api::pipeline::Compression;
 use simbdp_record::LineCounter;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
+
+use crate::pace::{Paced, Patience, TooSlow};
+use crate::staging::Staging;
 
 /// Windows of zstd frames may have 2 to the power of this many bytes: 8 MiB (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -39,9 +41,9 @@ pub enum ReceiveError {
     /// The client went away or broke the protocol.
     #[error("the upload ended before its end: {0}")]
     Cut(BoxError),
-    /// No byte came in for too long.
-    #[error("no byte came in for {} s", .0.as_secs())]
-    Stalled(Duration),
+    /// It came in too slowly.
+    #[error(transparent)]
+    Slow(#[from] TooSlow),
     /// The bytes or the content are larger than the limit.
     #[error("the file is larger than {limit} bytes{}", if *.uncompressed { " when it is uncompressed" } else { "" })]
     TooLarge {
@@ -63,13 +65,34 @@ pub enum ReceiveError {
     Staging(#[from] io::Error),
 }
 
+/// Bytes between two looks at how much room there is.
+const STRIDE: u64 = 1 << 20;
+
+/// The volume on which a file comes in.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    /// The volume.
+    pub staging: &'a Staging,
+    /// Free space that is not this file's.
+    pub reserve: u64,
+}
+
+impl Room<'_> {
+    async fn make(self) -> io::Result<()> {
+        let bytes = self.reserve.saturating_add(STRIDE);
+        self.staging.make_room(bytes).await
+    }
+}
+
 /// What a file must keep to while it comes in.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+#[derive(Clone, Copy)]
+pub struct Bounds<'a> {
     /// Most bytes, as they come in and uncompressed.
     pub max_size: u64,
-    /// Longest time without a byte.
-    pub stall: Duration,
+    /// How fast they must come in.
+    pub patience: Patience,
+    /// Where there must be room for them.
+    pub room: Option<Room<'a>>,
 }
 
 /// Receives a file. On return its bytes are synced to `file`.
@@ -77,7 +100,7 @@ pub async fn receive<S>(
     body: S,
     file: File,
     compression: Compression,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
 ) -> Result<Received, ReceiveError>
 where
     S: Stream<Item = Result<Bytes, BoxError>> + Unpin,
@@ -122,9 +145,9 @@ impl<W: AsyncWrite + Unpin> Tee for Feed<W> {
 }
 
 async fn store<S, T>(
-    mut body: S,
+    body: S,
     file: File,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
     tee: &mut T,
 ) -> Result<(u64, [u8; 32]), ReceiveError>
 where
@@ -133,11 +156,9 @@ where
 {
     let mut file = BufWriter::with_capacity(BUFFER, file);
     let mut hash = Sha256::new();
-    let mut bytes = 0_u64;
-    while let Some(chunk) = tokio::time::timeout(bounds.stall, body.next())
-        .await
-        .map_err(|_| ReceiveError::Stalled(bounds.stall))?
-    {
+    let (mut bytes, mut room_for) = (0_u64, 0);
+    let mut body = Paced::new(body, bounds.patience);
+    while let Some(chunk) = body.next().await? {
         let chunk = chunk.map_err(ReceiveError::Cut)?;
         bytes += chunk.len() as u64;
         if bytes > bounds.max_size {
@@ -145,6 +166,12 @@ where
                 limit: bounds.max_size,
                 uncompressed: false,
             });
+        }
+        if let Some(room) = bounds.room
+            && bytes > room_for
+        {
+            room.make().await?;
+            room_for = bytes + STRIDE;
         }
         hash.update(&chunk);
         file.write_all(&chunk).await?;

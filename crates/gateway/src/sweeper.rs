@@ -118,7 +118,7 @@ struct Down {
 async fn sweep(gateway: &Gateway, entry: Entry, down: &mut Down) -> Step {
     let mut step = Step::default();
     let id = entry.work.id;
-    if homeless(gateway, &entry) {
+    if is_former(gateway, &entry) || homeless(gateway, &entry) {
         match gateway.ask(give_up(gateway, &entry.work)).await {
             Ok(()) => step.dropped = forget(gateway, id).await,
             Err(error) => {
@@ -161,6 +161,14 @@ async fn sweep(gateway: &Gateway, entry: Entry, down: &mut Down) -> Step {
     step
 }
 
+/// Whether a file was staged for a former pipeline of the same name: as [`homeless`], and beyond doubt.
+pub fn is_former(gateway: &Gateway, entry: &Entry) -> bool {
+    let config = gateway.config.current();
+    let pipeline = config.pipelines.get(entry.work.pipeline.as_str());
+    let uid = entry.work.pipeline_uid.as_deref();
+    entry.ended.is_none() && pipeline.is_some_and(|pipeline| pipeline.config.is_another(uid))
+}
+
 /// Whether a file's pipeline has been gone for so long that it does not come back: a deletion ends only
 /// when the backlog is ingested, or was to be discarded.
 fn homeless(gateway: &Gateway, entry: &Entry) -> bool {
@@ -177,7 +185,7 @@ fn homeless(gateway: &Gateway, entry: &Entry) -> bool {
 }
 
 /// Enters in the ledger that nobody will ingest a file. One that has ended stays as it is.
-async fn give_up(gateway: &Gateway, work: &FileWork) -> Result<(), StoreError> {
+pub async fn give_up(gateway: &Gateway, work: &FileWork) -> Result<(), StoreError> {
     let ledger = &gateway.backends.ledger;
     if let Taken::Ended(_) = ledger.take(work, &gateway.settings.replica).await? {
         return Ok(());

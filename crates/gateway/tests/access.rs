@@ -83,6 +83,7 @@ async fn every_route_of_the_api_needs_credentials() {
         ("GET", "/internal/state"),
         ("GET", "/internal/files/x/content"),
         ("DELETE", "/internal/files/x/content"),
+        ("POST", "/internal/drain"),
         ("GET", "/internal/files/x/rejects"),
         ("PUT", "/internal/files/x/rejects"),
     ] {

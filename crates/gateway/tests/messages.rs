@@ -63,12 +63,16 @@ async fn many_messages_keep_their_ordinals_and_versions_in_order() {
         (&result["accepted"], &result["rejected"]),
         (&json!(2), &json!(1))
     );
-    assert_eq!(result["source"], "k-1");
+    assert_eq!(result["source"], "planes/ann/k-1");
     assert_eq!(result["errors"][0]["record"], 1);
     assert_eq!(result["errors"][0]["column"], "id");
     let queue = world.publisher.queue(QUEUE);
     let ids: Vec<_> = queue.iter().map(|message| message.id.as_str()).collect();
-    assert_eq!(ids, ["k-1:0", "k-1:2"], "ordinals count before filtering");
+    assert_eq!(
+        ids,
+        ["planes/ann/k-1:0", "planes/ann/k-1:2"],
+        "ordinals count before filtering"
+    );
     assert_eq!(&queue[0].body[..], br#"{"id":1,"name":"a"}"#);
     assert_eq!(version(&queue[1]), version(&queue[0]) + 2);
 }
@@ -89,6 +93,34 @@ async fn the_same_request_again_is_the_same_records() {
     let other = gateway.post(JSON, &key, r#"{"id":2,"name":"a"}"#).await;
     other.problem(422, "another body");
     assert_eq!(world.publisher.queue(QUEUE).len(), 3);
+}
+
+#[tokio::test]
+async fn the_same_key_of_two_users_or_pipelines_is_of_different_records() {
+    let world = World::new();
+    world.pipeline(support::messages("boats"));
+    let gateway = world.start();
+    let key = [("idempotency-key", "k")];
+    let dora = [("idempotency-key", "k"), ("authorization", support::DORA)];
+    let body = r#"{"id":1,"name":"a"}"#;
+    for (pipeline, headers) in [
+        ("planes", &key[..]),
+        ("planes", &dora[..]),
+        ("boats", &key[..]),
+    ] {
+        let answer = gateway.post_to(pipeline, JSON, headers, body).await;
+        assert_eq!(answer.status, 202);
+    }
+    let mut ids: Vec<_> = [QUEUE, "ingest.boats"]
+        .iter()
+        .flat_map(|queue| world.publisher.queue(queue))
+        .map(|message| message.id)
+        .collect();
+    ids.sort();
+    assert_eq!(ids, ["boats/ann/k:0", "planes/ann/k:0", "planes/dora/k:0"]);
+    // Another replica, or this one after a restart, says the same of the same user.
+    world.start().post(JSON, &key, body).await;
+    assert_eq!(world.publisher.queue(QUEUE)[2].id, "planes/ann/k:0");
 }
 
 #[tokio::test]

@@ -268,8 +268,8 @@ async fn the_state_is_told_to_the_operator() {
         state,
         json!({
             "pipelines": [
-                {"name": "flights", "generation": 4, "rows": 7, "rejected": 2},
-                {"name": "planes", "generation": 4, "rows": 7, "rejected": 2},
+                {"name": "flights", "generation": 4, "rows": 7, "rejected": 2, "inFlight": 0, "unpublished": 0},
+                {"name": "planes", "generation": 4, "rows": 7, "rejected": 2, "inFlight": 0, "unpublished": 0},
             ],
             "stagedFiles": 1,
             "coredms": true,

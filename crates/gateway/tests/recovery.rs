@@ -186,6 +186,74 @@ async fn a_file_whose_pipeline_was_deleted_with_its_backlog_is_given_up() {
     assert!(world.staged("staged").is_empty());
 }
 
+/// The pipeline of files, as the IngestPipeline of a UID.
+fn flights(uid: &str) -> serde_json::Value {
+    let mut config = support::files("flights", json!({}));
+    config["uid"] = json!(uid);
+    config
+}
+
+#[tokio::test]
+async fn files_of_a_former_pipeline_of_the_name_are_given_up_at_once() {
+    let world = World::new();
+    world.pipeline(flights("first"));
+    let gateway = world.start();
+    let queued = id(&gateway.put("a.csv", CSV).await);
+    world.publisher.fail(unavailable());
+    let waiting = "id,name\n3,c\n";
+    gateway
+        .put("b.csv", waiting)
+        .await
+        .problem(503, "is staged as");
+    world.publisher.heal();
+    world.pipeline(flights("second"));
+    let restarted = world.start();
+    assert_eq!(sweeper::round(&restarted.gateway).await.dropped, 2);
+    let record = world.ledger.record(queued).unwrap();
+    assert_eq!(record.state, FileState::Failed);
+    assert!(record.error.unwrap().contains("pipeline was deleted"));
+    assert!(world.staged("staged").is_empty());
+    assert_eq!(
+        world.publisher.works(QUEUE).len(),
+        1,
+        "what waited for the former one is not published to this one"
+    );
+    for content in [CSV, waiting] {
+        assert_eq!(restarted.put("a.csv", content).await.status, 202);
+    }
+}
+
+#[tokio::test]
+async fn the_same_bytes_are_no_duplicate_of_a_former_pipeline_s_file() {
+    let world = World::new();
+    world.pipeline(flights("first"));
+    let gateway = world.start();
+    let former = id(&gateway.put("a.csv", CSV).await);
+    world.pipeline(flights("second"));
+    gateway.gateway.config.reload();
+    let again = gateway.put("a.csv", CSV).await;
+    assert_eq!(again.status, 202);
+    let works = world.publisher.works(QUEUE);
+    assert_eq!(works[1].id, id(&again));
+    assert_eq!(works[1].pipeline_uid.as_deref(), Some("second"));
+    let record = world.ledger.record(former).unwrap();
+    assert_eq!(record.state, FileState::Failed);
+    sweeper::round(&gateway.gateway).await;
+    let kept = world.ledger.record(works[1].id).unwrap();
+    assert_eq!(kept.state, FileState::Queued, "the new one stays");
+}
+
+#[tokio::test]
+async fn a_file_from_before_uids_were_noted_is_kept() {
+    let world = World::new();
+    let gateway = world.start();
+    let file = id(&gateway.put("a.csv", CSV).await);
+    world.pipeline(flights("first"));
+    let restarted = world.start();
+    assert_eq!(sweeper::round(&restarted.gateway).await.dropped, 0);
+    assert_eq!(world.ledger.record(file).unwrap().state, FileState::Queued);
+}
+
 #[tokio::test]
 async fn a_claim_that_could_not_be_released_is_released_later() {
     let world = World::new();

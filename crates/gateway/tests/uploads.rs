@@ -3,8 +3,12 @@
 
 mod support;
 
+use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use axum::body::Body;
+use futures::StreamExt;
 use serde_json::json;
 use simbdp_api::wire::rest::FileState;
 use support::{Answer, CSV, Running, World, content_digest, gzip, sha256};
@@ -404,4 +408,58 @@ async fn a_reader_may_not_upload() {
         "user `bob` has the role Reader; writing needs the role Writer",
     );
     assert_nothing(&world);
+}
+
+#[tokio::test]
+async fn uploads_leave_room_for_reject_files_and_old_reject_files_make_room() {
+    let mut world = World::new();
+    let gateway = world.start();
+    let path = || format!("/internal/files/{}/rejects", Uuid::now_v7());
+    assert_eq!(gateway.inside("PUT", &path(), "{}\n").await.status, 204);
+    world.limits.reserve = u64::MAX;
+    let full = world.start();
+    full.put("a.csv", CSV).await.problem(507, "no space");
+    assert_nothing(&world);
+    assert!(world.staged("rejects").is_empty(), "they went first");
+    assert_eq!(full.inside("PUT", &path(), "{}\n").await.status, 204);
+    assert_eq!(world.staged("rejects").len(), 1, "the reserve is for these");
+}
+
+/// A body whose chunks come with a pause before each.
+fn slow(chunks: Vec<&'static str>, pause: Duration) -> Body {
+    let chunks = futures::stream::iter(chunks).then(move |chunk| async move {
+        tokio::time::sleep(pause).await;
+        Ok::<_, io::Error>(chunk)
+    });
+    Body::from_stream(chunks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_trickles_is_cut() {
+    let world = World::new();
+    let gateway = world.start();
+    let mut chunks = vec!["id,name\n"];
+    chunks.resize(100, "1,a\n");
+    let answer = gateway
+        .put("a.csv", slow(chunks, Duration::from_secs(29)))
+        .await;
+    answer.problem(408, "fewer than 1024 bytes a second");
+    assert_nothing(&world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reject_file_comes_as_slowly_as_its_file_is_ingested() {
+    let world = World::new();
+    let gateway = world.start();
+    let path = format!("/internal/files/{}/rejects", Uuid::now_v7());
+    let rows = slow(vec!["{}\n", "{}\n"], Duration::from_secs(20 * 60));
+    assert_eq!(gateway.inside("PUT", &path, rows).await.status, 204);
+    assert_eq!(
+        gateway.inside("GET", &path, "").await.body,
+        b"{}\n{}\n",
+        "all of it is there"
+    );
+    let dead = slow(vec!["{}\n"], Duration::from_secs(2 * 60 * 60));
+    let answer = gateway.inside("PUT", &path, dead).await;
+    answer.problem(400, "no byte came in");
 }

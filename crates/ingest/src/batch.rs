@@ -79,7 +79,8 @@ impl BatchApp {
         self.totals.flush().await;
     }
 
-    /// Everything up to the acknowledgement; returns the file whose staged content may go.
+    /// Everything up to the acknowledgement; returns the file whose staged content may go. That of a failed
+    /// one stays for a person to look at, for as long as the gateway keeps it.
     async fn handle(&mut self, delivery: &Delivery) -> Result<Option<FileWork>, Stopping> {
         let work = match source::files::work(delivery, &self.pipeline) {
             Ok(work) => work,
@@ -98,16 +99,23 @@ impl BatchApp {
             }
         };
         let take = || self.ledger.take(&work, self.totals.instance());
-        match self.retry.whatever_fails("take", take).await? {
+        let ended = match self.retry.whatever_fails("take", take).await? {
             Taken::Ingest => self.ingest(delivery, &work).await?,
             Taken::Ended(state) => {
                 tracing::info!(file = %work.id, name = work.name, ?state, "the file had ended already");
+                Some(state)
             }
-        }
-        Ok(Some(work))
+        };
+        let of_no_more_use = matches!(ended, Some(FileState::Done | FileState::Duplicate));
+        Ok(of_no_more_use.then_some(work))
     }
 
-    async fn ingest(&mut self, delivery: &Delivery, work: &FileWork) -> Result<(), Stopping> {
+    /// The state in which it ended the file; [`None`] where another one had ended it.
+    async fn ingest(
+        &mut self,
+        delivery: &Delivery,
+        work: &FileWork,
+    ) -> Result<Option<FileState>, Stopping> {
         let start = Instant::now();
         let id = work.id.to_string();
         let suspect = suspects::is_suspect(delivery);
@@ -127,12 +135,12 @@ impl BatchApp {
             },
         };
         fail::fail_point!("after-write");
-        self.end(work, &report, start.elapsed()).await?;
+        let ended = self.end(work, &report, start.elapsed()).await?;
         if suspect {
             self.suspects.forget(&id).await?;
         }
         fail::fail_point!("after-ledger");
-        Ok(())
+        Ok(ended)
     }
 
     async fn end(
@@ -140,7 +148,7 @@ impl BatchApp {
         work: &FileWork,
         report: &FileReport,
         took: Duration,
-    ) -> Result<(), Stopping> {
+    ) -> Result<Option<FileState>, Stopping> {
         let outcome = outcome(work, report, took);
         let ended = || self.ledger.ended(work.id, &outcome);
         let ours = self.retry.whatever_fails("ended", ended).await?;
@@ -162,7 +170,7 @@ impl BatchApp {
             first = ours,
             "file ended"
         );
-        Ok(())
+        Ok(ours.then_some(outcome.state))
     }
 
     /// An orderly end says nothing against the file.

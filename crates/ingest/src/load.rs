@@ -149,6 +149,7 @@ async fn describe(args: &LoadArgs) -> anyhow::Result<FileWork> {
     Ok(FileWork {
         id: Uuid::now_v7(),
         pipeline: PIPELINE.to_owned(),
+        pipeline_uid: None,
         name,
         format,
         compression,

@@ -1,4 +1,5 @@
-//! Quarantined rows on their way to the reject file. The file is opened at the first of them.
+//! Quarantined rows on their way to the reject file. The file is opened at the first of them, and holds
+//! so many bytes at most: its last line then says how many more rows there are.
 
 use std::io;
 
@@ -11,6 +12,8 @@ use tokio::sync::mpsc;
 use crate::staging_client::{ByteStream, Staging, StagingError};
 
 const CHUNK: usize = 16 * 1024;
+/// Bytes after which a reject file takes no more rows.
+const MAX_BYTES: u64 = 16 << 20;
 /// Chunks that wait for the reject file.
 const QUEUED: usize = 2;
 
@@ -24,6 +27,30 @@ pub struct RejectWriter {
     chunks: mpsc::Sender<io::Result<Bytes>>,
     buffer: BytesMut,
     rows: u64,
+    bytes: u64,
+    left_out: Option<LeftOut>,
+}
+
+/// Rows that are counted only.
+struct LeftOut {
+    first_line: u64,
+    rows: u64,
+}
+
+impl LeftOut {
+    /// The last line of the reject file.
+    fn row(&self) -> RejectedRow {
+        RejectedRow {
+            line: self.first_line,
+            column: None,
+            reason: format!(
+                "{} more rows are rejected, this line's the first of them: a reject file has {} MiB of rows at most; correct what the rows above say and upload the file again",
+                self.rows,
+                MAX_BYTES >> 20
+            ),
+            raw: String::new(),
+        }
+    }
 }
 
 /// What comes out of the writer of one file.
@@ -38,21 +65,37 @@ pub fn rejects() -> (RejectWriter, RejectSource) {
         chunks: sender,
         buffer: BytesMut::new(),
         rows: 0,
+        bytes: 0,
+        left_out: None,
     };
     (writer, RejectSource { chunks })
 }
 
 impl RejectWriter {
-    /// Adds a row.
+    /// Adds a row, or only counts it when the file is full.
     pub async fn push(&mut self, row: &RejectedRow) -> Result<(), RejectsClosed> {
         self.rows += 1;
+        if self.bytes >= MAX_BYTES {
+            let left_out = self.left_out.get_or_insert(LeftOut {
+                first_line: row.line,
+                rows: 0,
+            });
+            left_out.rows += 1;
+            return Ok(());
+        }
+        self.write(row);
+        if self.buffer.len() >= CHUNK {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, row: &RejectedRow) {
+        let before = self.buffer.len();
         if serde_json::to_writer((&mut self.buffer).writer(), row).is_ok() {
             self.buffer.put_u8(b'\n');
         }
-        if self.buffer.len() >= CHUNK {
-            self.flush().await?;
-        }
-        Ok(())
+        self.bytes += (self.buffer.len() - before) as u64;
     }
 
     /// Rows added so far.
@@ -60,8 +103,15 @@ impl RejectWriter {
         self.rows
     }
 
-    /// Passes on what is added. Without it the end of the writer would lose it.
+    /// Passes on what is added, at the end. Without it the end of the writer would lose it.
     pub async fn flush(&mut self) -> Result<(), RejectsClosed> {
+        if let Some(left_out) = self.left_out.take() {
+            self.write(&left_out.row());
+        }
+        self.send().await
+    }
+
+    async fn send(&mut self) -> Result<(), RejectsClosed> {
         if self.buffer.is_empty() {
             return Ok(());
         }

@@ -15,6 +15,7 @@ fn replica(generation: i64, rows: u64) -> Option<LoadedPipeline> {
         generation,
         rows: Some(rows),
         rejected: Some(1),
+        ..Default::default()
     })
 }
 

@@ -155,14 +155,14 @@ fn faults_in_the_constraints_name_the_field() {
     let big = check(
         &[
             ("/batch", json!(null)),
-            ("/stream", json!({"maxMessageSize": "17Mi"})),
+            ("/stream", json!({"maxMessageSize": "8193Ki"})),
         ],
         &ValidatedCeilings::default(),
     );
     assert!(
         big.unwrap_err()
             .to_string()
-            .contains("is 17Mi, but a broker takes messages of at most 16Mi")
+            .contains("is 8193Ki, but a gateway takes messages of at most 8Mi: set 8Mi")
     );
 }
 

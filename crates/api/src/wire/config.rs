@@ -15,6 +15,9 @@ pub struct PipelineConfig {
     pub tenant: TenantName,
     /// The pipeline.
     pub pipeline: PipelineName,
+    /// `metadata.uid` of the IngestPipeline: another one of the same name has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// `metadata.generation` of the IngestPipeline that this was made from; the gateway reports it.
     pub generation: i64,
     /// Whether the gateway accepts new work; false while the pipeline is deleted, with the reason.
@@ -26,6 +29,14 @@ pub struct PipelineConfig {
     pub keyspace: String,
     /// The table and how its columns are read.
     pub table: TableSpec,
+}
+
+impl PipelineConfig {
+    /// Whether work of the IngestPipeline with this UID is that of another one, which had the same name
+    /// and is gone. Unknown UIDs are taken for the same.
+    pub fn is_another(&self, uid: Option<&str>) -> bool {
+        matches!((self.uid.as_deref(), uid), (Some(own), Some(other)) if own != other)
+    }
 }
 
 /// Files or messages, and what they must conform to: the pipeline's constraints within the platform's ceilings.

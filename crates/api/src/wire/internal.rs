@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /internal/state` | [`GatewayState`]: what the operator shows in status |
+//! | `POST /internal/drain` | [`DrainState`]: the replica is to go; for a minute it takes no more uploads and is not ready |
 //! | `GET /internal/files/{id}/content` | the staged bytes, streamed; 404 when they are gone |
 //! | `DELETE /internal/files/{id}/content` | drops the staged bytes of a file that is done; idempotent |
 //! | `GET /internal/files/{id}/rejects` | the reject file, streamed NDJSON; 404 when this replica has none |
@@ -24,6 +25,23 @@ pub struct GatewayState {
     pub broker: bool,
 }
 
+/// Answer of `POST /internal/drain`: what keeps a gateway replica from being taken away.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainState {
+    /// Files staged on this replica that are not done.
+    pub staged_files: u64,
+    /// Files that are being received since before it was told.
+    pub receiving: u64,
+}
+
+impl DrainState {
+    /// Whether the replica may go.
+    pub fn is_empty(&self) -> bool {
+        self.staged_files + self.receiving == 0
+    }
+}
+
 /// One pipeline, as a gateway replica sees it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,4 +56,10 @@ pub struct LoadedPipeline {
     /// Rows and messages rejected, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<u64>,
+    /// Requests in flight that bring the pipeline files or messages.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Files staged on this replica whose queue has not confirmed them yet.
+    #[serde(default)]
+    pub unpublished: u64,
 }

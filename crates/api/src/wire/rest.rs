@@ -46,7 +46,7 @@ pub struct Fault {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessagesResult {
-    /// Source id of the records: the `Idempotency-Key`, or the one assigned.
+    /// Source id of the records: `<pipeline>/<user>/<Idempotency-Key>`, or one that is assigned.
     pub source: String,
     /// Records accepted: confirmed by the queue.
     pub accepted: u64,
@@ -148,7 +148,9 @@ pub struct FilePage {
     pub next_page: Option<String>,
 }
 
-/// A quarantined row: one line of `GET /v1/files/{id}/rejects` (NDJSON).
+/// A quarantined row: one line of `GET /v1/files/{id}/rejects` (NDJSON). Where a file has more of them than
+/// its reject file takes, the last line stands for the others: `reason` says how many, `line` is the first
+/// one's, and `raw` is empty.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectedRow {

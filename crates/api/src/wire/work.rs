@@ -14,6 +14,9 @@ pub struct FileWork {
     pub id: Uuid,
     /// Pipeline that it was uploaded to.
     pub pipeline: String,
+    /// `metadata.uid` of that IngestPipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline_uid: Option<String>,
     /// Name that the client gave.
     pub name: String,
     /// Format of the uncompressed content.
@@ -43,7 +46,7 @@ pub struct FileWork {
 pub mod headers {
     /// Version of the record, microseconds since 1970 (long).
     pub const VERSION: &str = "simbdp-version";
-    /// Source id of the record (text): the `Idempotency-Key`, or one that the gateway assigned.
+    /// Source id of the record (text): `<pipeline>/<user>/<Idempotency-Key>`, or one that the gateway assigned.
     pub const SOURCE: &str = "simbdp-source";
     /// Ordinal of the record in its source, before filtering (long).
     pub const ORDINAL: &str = "simbdp-ordinal";

@@ -16,6 +16,7 @@ fn work(pipeline: &str, sha256: &str) -> FileWork {
     FileWork {
         id: Uuid::now_v7(),
         pipeline: pipeline.to_owned(),
+        pipeline_uid: None,
         name: "flights.csv".to_owned(),
         format: Format::Csv,
         compression: Compression::Gzip,

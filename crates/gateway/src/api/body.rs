@@ -1,7 +1,5 @@
 //! Extract: bodies, their types and lengths, within bounds of size and time.
 
-use std::time::Duration;
-
 use axum::BoxError;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -10,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 
+use crate::pace::{Paced, Patience, TooSlow};
 use crate::problem::Refusal;
 
 /// A body as a stream of bytes.
@@ -18,29 +17,24 @@ pub fn stream(body: Body) -> impl Stream<Item = Result<Bytes, BoxError>> + Unpin
         .map(|chunk| chunk.map_err(BoxError::from))
 }
 
-/// Reads a whole body of at most `limit` bytes, which must not stall.
-pub async fn read(body: Body, limit: usize, stall: Duration) -> Result<Bytes, Refusal> {
+/// Reads a whole body of at most `limit` bytes, which must come in fast enough.
+pub async fn read(body: Body, limit: usize, patience: Patience) -> Result<Bytes, Refusal> {
     let too_large = || {
         Refusal::too_large(format!(
             "the body is larger than {limit} bytes, which is the limit of one request; send fewer records at a time"
         ))
     };
-    let mut stream = stream(body);
+    let too_slow = |error: TooSlow| {
+        Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "stalled",
+            "The request stalled",
+            format!("{error}; nothing of the request was taken"),
+        )
+    };
+    let mut body = Paced::new(stream(body), patience);
     let mut read = BytesMut::new();
-    while let Some(chunk) = tokio::time::timeout(stall, stream.next())
-        .await
-        .map_err(|_| {
-            Refusal::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "stalled",
-                "The request stalled",
-                format!(
-                    "no byte came in for {} s; nothing of the request was taken",
-                    stall.as_secs()
-                ),
-            )
-        })?
-    {
+    while let Some(chunk) = body.next().await.map_err(too_slow)? {
         let chunk = chunk.map_err(|_| {
             Refusal::bad_request("the body ended before its end; nothing of it was taken")
         })?;
@@ -97,6 +91,8 @@ pub fn content_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Refusal> 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::http::HeaderValue;
     use sha2::{Digest, Sha256};
 
@@ -129,19 +125,23 @@ mod tests {
         }
     }
 
+    const PATIENCE: Patience = Patience {
+        stall: Duration::from_secs(1),
+        min_rate: 0,
+    };
+
     #[tokio::test]
     async fn a_body_is_bounded() {
-        let stall = Duration::from_secs(1);
-        let body = read(Body::from("hello"), 5, stall).await.unwrap();
+        let body = read(Body::from("hello"), 5, PATIENCE).await.unwrap();
         assert_eq!(&body[..], b"hello");
-        let refusal = read(Body::from("hello!"), 5, stall).await.unwrap_err();
+        let refusal = read(Body::from("hello!"), 5, PATIENCE).await.unwrap_err();
         assert_eq!(refusal.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stalled_body_is_cut() {
         let body = Body::from_stream(futures::stream::pending::<Result<Bytes, BoxError>>());
-        let refusal = read(body, 5, Duration::from_secs(1)).await.unwrap_err();
+        let refusal = read(body, 5, PATIENCE).await.unwrap_err();
         assert_eq!(refusal.status(), StatusCode::REQUEST_TIMEOUT);
     }
 }

@@ -47,6 +47,9 @@ async fn obstacles(gateway: &Gateway) -> Vec<String> {
     if gateway.shutdown.is_cancelled() {
         obstacles.push("the gateway shuts down".to_owned());
     }
+    if gateway.drain.is_on() {
+        obstacles.push("the replica is being taken away".to_owned());
+    }
     let config = gateway.config.current();
     if config.users.is_none() {
         obstacles.push("the users' file is missing or broken".to_owned());

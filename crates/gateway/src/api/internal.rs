@@ -11,14 +11,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use simbdp_api::pipeline::Compression;
-use simbdp_api::wire::internal::{GatewayState, LoadedPipeline};
+use simbdp_api::wire::internal::{DrainState, GatewayState, LoadedPipeline};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use super::{App, body, files};
+use crate::pace::Patience;
 use crate::pipeline::Pipeline;
 use crate::problem::Refusal;
-use crate::receive::{self, Bounds, ReceiveError};
+use crate::receive::{self, Bounds, ReceiveError, Room};
 
 /// Longest wait for one server's answer about the state.
 const LOOK: Duration = Duration::from_secs(3);
@@ -49,6 +50,16 @@ pub async fn state(State(gateway): State<App>) -> Json<GatewayState> {
     })
 }
 
+/// Takes no more uploads for a while, and says what is left here.
+pub async fn drain(State(gateway): State<App>) -> Json<DrainState> {
+    gateway.drain.renew();
+    let index = gateway.staging.index();
+    Json(DrainState {
+        staged_files: index.open(),
+        receiving: index.receiving(),
+    })
+}
+
 async fn within(question: impl Future<Output = bool>) -> bool {
     tokio::time::timeout(LOOK, question).await.unwrap_or(false)
 }
@@ -60,11 +71,16 @@ async fn load(gateway: App, pipeline: Arc<Pipeline>, coredms: bool) -> LoadedPip
         false => None,
     };
     let totals = totals.and_then(Result::ok);
+    // Counted after the configuration was read: a request that is not counted here sees that or a later one.
+    let in_flight = gateway.flights.of(&pipeline.name);
+    let unpublished = gateway.staging.index().unpublished(&pipeline.name);
     LoadedPipeline {
         name: pipeline.name.to_string(),
         generation: pipeline.config.generation,
         rows: totals.map(|totals| totals.rows),
         rejected: totals.map(|totals| totals.rejected),
+        in_flight,
+        unpublished,
     }
 }
 
@@ -152,7 +168,15 @@ pub async fn put_rejects(
     let file = part.take_file().map_err(storage)?;
     let bounds = Bounds {
         max_size: u64::MAX,
-        stall: gateway.settings.limits.stall,
+        // Rows come as ingest finds them: for a good file seldom, for as long as it is ingested.
+        patience: Patience {
+            stall: gateway.settings.limits.rejects_stall,
+            min_rate: 0,
+        },
+        room: Some(Room {
+            staging: &gateway.staging,
+            reserve: 0,
+        }),
     };
     receive::receive(body::stream(body), file, Compression::None, bounds)
         .await

@@ -41,13 +41,14 @@ pub async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<MessagesResult>), Refusal> {
+    let _flight = gateway.flights.begin(&name);
     let pipeline = pipelines::find_open(&gateway, &name)?;
     let limit = message_limit(&pipeline)?;
     let media = media(&headers)?;
     let key = idempotency_key(&headers)?;
     let limits = &gateway.settings.limits;
     let _room = room(&gateway, &headers).await?;
-    let body = body::read(body, limits.max_body, limits.stall).await?;
+    let body = body::read(body, limits.max_body, limits.patience()).await?;
     let records = split(&body, media, limits.max_records)?;
     let judged = judge(&pipeline, &body, &records, limit, media).await?;
     gateway.metrics.records(&name, 0, judged.rejected);
@@ -57,6 +58,8 @@ pub async fn post(
     }
     let identity = identify(&gateway, &caller, &pipeline, key, &body, records.len()).await?;
     let messages = messages(&body, &records, &judged.accepted, &identity);
+    // It may have been closed while the body came in.
+    pipelines::find_open(&gateway, &name)?;
     let results = gateway.publish(&pipeline.queue, messages).await;
     fail::fail_point!("after-confirm", |_| Err(Refusal::internal()));
     answer(&gateway, &pipeline, judged, identity.source, &results)
@@ -230,7 +233,7 @@ async fn identify(
     records: usize,
 ) -> Result<Identity, Refusal> {
     let version = gateway.clock.reserve(records as u64);
-    let Some(source) = key else {
+    let Some(key) = key else {
         return Ok(Identity {
             source: Uuid::now_v7().to_string(),
             version: version.await.map_err(|error| Refusal::storage(&error))?,
@@ -239,8 +242,9 @@ async fn identify(
     let key = Key {
         user: caller.name.clone(),
         pipeline: pipeline.name.clone(),
-        key: source.as_str().into(),
+        key: key.into(),
     };
+    let source = key.source();
     let digest = Sha256::digest(body).into();
     match gateway.idempotency.version(key, digest, version).await {
         Ok(version) => Ok(Identity { source, version }),

@@ -65,6 +65,7 @@ pub fn public(gateway: App) -> Router {
 pub fn internal(gateway: App) -> Router {
     let router = Router::new()
         .route("/internal/state", get(internal::state))
+        .route("/internal/drain", post(internal::drain))
         .route(
             "/internal/files/{id}/content",
             get(internal::content).delete(internal::drop_content),

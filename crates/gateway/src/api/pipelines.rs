@@ -44,7 +44,8 @@ pub fn find(gateway: &Gateway, name: &str) -> Result<Arc<Pipeline>, Refusal> {
     })
 }
 
-/// A pipeline that takes new work.
+/// A pipeline that takes new work. What comes of it is published only after another look, since it may
+/// be closed meanwhile.
 pub fn find_open(gateway: &Gateway, name: &str) -> Result<Arc<Pipeline>, Refusal> {
     let pipeline = find(gateway, name)?;
     match &pipeline.config.closed {

@@ -32,6 +32,7 @@ pub async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let flight = gateway.flights.begin(&pipeline);
     let pipeline = pipelines::find_open(&gateway, &pipeline)?;
     let name = check_name(&pipeline, &name)?;
     let rules = pipeline.rules.as_ref().ok_or_else(Refusal::internal)?;
@@ -47,8 +48,10 @@ pub async fn put(
     };
     // A task of its own: when the client goes away, what was begun is still finished or undone.
     let tasks = gateway.tasks.clone();
-    let task =
-        tasks.spawn(async move { intake::accept(&gateway, upload, body::stream(body)).await });
+    let task = tasks.spawn(async move {
+        let _flight = flight;
+        intake::accept(&gateway, upload, body::stream(body)).await
+    });
     let result = task.await.map_err(|error| {
         tracing::error!(%error, "an upload failed");
         Refusal::internal()

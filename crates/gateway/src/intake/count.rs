@@ -11,12 +11,15 @@ use super::{WHOLE_TENANT, take_back};
 use crate::gateway::Gateway;
 use crate::problem::Refusal;
 
+/// Where a file is counted: scopes, and the periods of their limits.
+pub(super) type Counted<'a> = Vec<(&'a str, Period)>;
+
 /// Counts the file where a number of files is declared; takes it back where it is one too many.
-pub(super) async fn count(
+pub(super) async fn count<'a>(
     gateway: &Gateway,
     work: &Arc<FileWork>,
-    limits: &[(&str, Option<FileCount>)],
-) -> Result<(), Refusal> {
+    limits: &[(&'a str, Option<FileCount>)],
+) -> Result<Counted<'a>, Refusal> {
     let ledger = &gateway.backends.ledger;
     let mut counted = Vec::new();
     for (scope, limit) in limits {
@@ -24,24 +27,30 @@ pub(super) async fn count(
         let question = ledger.count_file(scope, limit.per, work.accepted_at, limit.count);
         let refusal = match gateway.ask(question).await {
             Ok(true) => {
-                counted.push((scope, limit.per));
+                counted.push((*scope, limit.per));
                 continue;
             }
             Ok(false) => too_many_files(scope, *limit, work.accepted_at),
             Err(error) => uncountable(gateway, work, &error).await,
         };
-        for (scope, per) in counted {
-            let answer = gateway
-                .ask(ledger.uncount_file(scope, per, work.accepted_at))
-                .await;
-            if let Err(error) = answer {
-                tracing::warn!(%error, scope, "one file too many stays counted in this period");
-            }
-        }
+        uncount(gateway, work, &counted).await;
         take_back(gateway, work).await;
         return Err(refusal);
     }
-    Ok(())
+    Ok(counted)
+}
+
+/// Takes back the counts of a file that is refused after all.
+pub(super) async fn uncount(gateway: &Gateway, work: &FileWork, counted: &Counted<'_>) {
+    let ledger = &gateway.backends.ledger;
+    for (scope, per) in counted {
+        let answer = gateway
+            .ask(ledger.uncount_file(scope, *per, work.accepted_at))
+            .await;
+        if let Err(error) = answer {
+            tracing::warn!(%error, scope, "one file too many stays counted in this period");
+        }
+    }
 }
 
 fn too_many_files(scope: &str, limit: FileCount, at_millis: i64) -> Refusal {

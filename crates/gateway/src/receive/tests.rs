@@ -1,12 +1,19 @@
+use std::time::Duration;
+
 use async_compression::Level;
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use async_compression::zstd::CParameter;
+use futures::StreamExt;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds {
+const BOUNDS: Bounds<'static> = Bounds {
     max_size: 1 << 20,
-    stall: Duration::from_secs(30),
+    patience: Patience {
+        stall: Duration::from_secs(30),
+        min_rate: 1024,
+    },
+    room: None,
 };
 
 async fn run(chunks: Vec<Bytes>, compression: Compression) -> Result<Received, ReceiveError> {
@@ -179,7 +186,7 @@ async fn a_stalled_upload_is_cut() {
     let error = receive(Box::pin(body), file, Compression::Gzip, BOUNDS)
         .await
         .unwrap_err();
-    assert!(matches!(error, ReceiveError::Stalled(_)), "{error}");
+    assert!(matches!(error, ReceiveError::Slow(_)), "{error}");
 }
 
 #[tokio::test]

@@ -72,6 +72,20 @@ impl Index {
             .count() as u64
     }
 
+    /// Files that are being received.
+    pub fn receiving(&self) -> u64 {
+        self.receiving
+    }
+
+    /// Files of a pipeline that the queue has not confirmed yet.
+    pub fn unpublished(&self, pipeline: &str) -> u64 {
+        self.entries
+            .values()
+            .filter(|entry| !entry.published && entry.ended.is_none())
+            .filter(|entry| entry.work.pipeline == pipeline)
+            .count() as u64
+    }
+
     /// One file.
     pub fn get(&self, id: Uuid) -> Option<&Entry> {
         self.entries.get(&id)
@@ -84,7 +98,16 @@ impl Index {
         }
     }
 
-    /// A file of the same pipeline with the same bytes, that has not failed.
+    /// The oldest file that has failed.
+    pub fn oldest_failed(&self) -> Option<Uuid> {
+        let failed = |entry: &&Entry| entry.ended == Some(FileState::Failed);
+        self.entries
+            .values()
+            .find(failed)
+            .map(|entry| entry.work.id)
+    }
+
+    /// A file of the very same pipeline with the same bytes, that has not failed.
     pub fn twin(&self, work: &FileWork) -> Option<Uuid> {
         self.entries
             .values()
@@ -94,6 +117,7 @@ impl Index {
                 other.id != work.id
                     && other.sha256 == work.sha256
                     && other.pipeline == work.pipeline
+                    && other.pipeline_uid == work.pipeline_uid
             })
             .map(|other| other.id)
     }

@@ -210,6 +210,42 @@ impl Staging {
         .await
     }
 
+    /// Sees that so many bytes are free on the volume. Where they are not, the oldest reject files go before
+    /// their time, then the bytes of the oldest failed files; an error of kind `StorageFull` when that is
+    /// not enough.
+    pub async fn make_room(&self, bytes: u64) -> io::Result<()> {
+        let root = self.root.clone();
+        self.make_room_while(move || {
+            let volume = rustix::fs::statvfs(&root)?;
+            Ok(volume.f_bavail.saturating_mul(volume.f_frsize) < bytes)
+        })
+        .await
+    }
+
+    async fn make_room_while<F>(&self, short: F) -> io::Result<()>
+    where
+        F: Fn() -> io::Result<bool> + Clone + Send + 'static,
+    {
+        if !blocking(short.clone()).await? {
+            return Ok(());
+        }
+        let (rejects, still) = (self.root.join(REJECTS), short.clone());
+        if !blocking(move || remove_oldest(&rejects, still)).await? {
+            return Ok(());
+        }
+        loop {
+            let failed = self.index().oldest_failed();
+            let Some(failed) = failed else {
+                return Err(io::ErrorKind::StorageFull.into());
+            };
+            tracing::warn!(file = %failed, "the bytes of a failed file go early: the volume is full");
+            self.forget(failed).await?;
+            if !blocking(short.clone()).await? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Whether the volume can be written. Tried once a second at most, whoever asks how often.
     pub async fn writable(&self) -> bool {
         let mut probe = self.probe.lock().await;
@@ -248,6 +284,25 @@ impl Staging {
     fn rejects_path(&self, id: Uuid) -> PathBuf {
         self.root.join(REJECTS).join(format!("{id}.ndjson"))
     }
+}
+
+/// Removes the files of a directory, the oldest first, as long as there is too little room; whether
+/// there still is.
+fn remove_oldest(directory: &Path, short: impl Fn() -> io::Result<bool>) -> io::Result<bool> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        files.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    files.sort();
+    for (_, path) in files {
+        tracing::warn!(path = %path.display(), "a reject file goes early: the volume is full");
+        remove(&path)?;
+        if !short()? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A file that is being received; removed when dropped, unless it became something.

@@ -7,6 +7,7 @@ fn work(id: Uuid) -> Arc<FileWork> {
     Arc::new(FileWork {
         id,
         pipeline: "flights".into(),
+        pipeline_uid: None,
         name: "a.csv".into(),
         format: Format::Csv,
         compression: Compression::None,
@@ -122,6 +123,40 @@ async fn a_part_that_came_to_nothing_is_removed() {
     assert_eq!(listing(root.path(), "incoming").len(), 1);
     drop(part);
     assert!(listing(root.path(), "incoming").is_empty());
+}
+
+#[tokio::test]
+async fn room_is_made_of_the_oldest_rejects_first_and_then_of_failed_files() {
+    let root = tempfile::tempdir().unwrap();
+    let staging = Staging::open(root.path()).unwrap();
+    for age in [300, 200, 100] {
+        let path = root.path().join(format!("rejects/{age}.ndjson"));
+        let file = std::fs::File::create(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age))
+            .unwrap();
+    }
+    let (failed, waiting) = (Uuid::now_v7(), Uuid::now_v7());
+    stage(&staging, failed).await;
+    stage(&staging, waiting).await;
+    staging.index().update(failed, |entry| {
+        entry.ended = Some(simbdp_api::wire::rest::FileState::Failed);
+    });
+    let short_of = |rejects: usize, staged: usize| {
+        let root = root.path().to_owned();
+        move || {
+            let more = |directory, most| listing(&root, directory).len() > most;
+            Ok(more("rejects", rejects) || more("staged", staged))
+        }
+    };
+    staging.make_room_while(short_of(1, 9)).await.unwrap();
+    assert_eq!(listing(root.path(), "rejects"), ["100.ndjson"]);
+    staging.make_room_while(short_of(9, 2)).await.unwrap();
+    let kept = [format!("{waiting}.data"), format!("{waiting}.json")];
+    assert_eq!(listing(root.path(), "staged"), kept);
+    let full = staging.make_room_while(short_of(0, 0)).await.unwrap_err();
+    assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(listing(root.path(), "staged"), kept, "what waits stays");
+    staging.make_room(1).await.unwrap();
 }
 
 #[tokio::test]

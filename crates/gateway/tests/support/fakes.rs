@@ -1,5 +1,6 @@
 //! The servers behind the gateway, in memory, with the promises of the real ones.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -96,6 +97,8 @@ pub struct FakeLedger {
     book: Mutex<Book>,
     pub down: AtomicBool,
     pub counting_down: AtomicBool,
+    /// What happens between the next claim and whatever follows it.
+    pub after_claim: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl FakeLedger {
@@ -144,6 +147,13 @@ impl FakeLedger {
     }
 }
 
+fn ended(state: FileState) -> bool {
+    matches!(
+        state,
+        FileState::Done | FileState::Failed | FileState::Duplicate
+    )
+}
+
 fn period(per: Period, at_millis: i64) -> i64 {
     at_millis
         / match per {
@@ -167,6 +177,9 @@ impl Ledger for FakeLedger {
             Some(id) if id != work.id && !work.force && !failed(&id) => Ok(Claim::TakenBy(id)),
             _ => {
                 book.claims.insert(key, work.id);
+                if let Some(then) = self.after_claim.lock().unwrap().take() {
+                    then();
+                }
                 Ok(Claim::Granted)
             }
         }
@@ -211,11 +224,40 @@ impl Ledger for FakeLedger {
         Ok(())
     }
 
-    async fn take(&self, _: &FileWork, _: &str) -> Result<Taken, StoreError> {
-        Ok(Taken::Ingest)
+    async fn take(&self, work: &FileWork, _: &str) -> Result<Taken, StoreError> {
+        self.staged(work).await?;
+        let taken_by = match self.claim(work).await? {
+            Claim::TakenBy(first) => Some(first),
+            Claim::Granted => None,
+        };
+        let mut book = self.open().await?;
+        let file = book.files.entry(work.id);
+        let Entry::Occupied(mut file) = file else {
+            return Err(StoreError::Transient("no such file".into()));
+        };
+        let file = file.get_mut();
+        if ended(file.state) {
+            return Ok(Taken::Ended(file.state));
+        }
+        file.duplicate_of = taken_by;
+        file.state = match taken_by {
+            Some(_) => FileState::Duplicate,
+            None => FileState::Ingesting,
+        };
+        Ok(match taken_by {
+            Some(_) => Taken::Ended(file.state),
+            None => Taken::Ingest,
+        })
     }
 
-    async fn ended(&self, _: Uuid, _: &Outcome) -> Result<bool, StoreError> {
+    async fn ended(&self, id: Uuid, outcome: &Outcome) -> Result<bool, StoreError> {
+        let mut book = self.open().await?;
+        let Some(file) = book.files.get_mut(&id).filter(|file| !ended(file.state)) else {
+            return Ok(false);
+        };
+        file.state = outcome.state;
+        file.error.clone_from(&outcome.error);
+        file.updated_at = Utc::now();
         Ok(true)
     }
 

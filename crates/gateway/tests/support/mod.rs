@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use base64::Engine;
+use futures::StreamExt;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -25,6 +26,8 @@ use fakes::{FakeLedger, FakePublisher, FakeStore};
 
 pub const WRITER: &str = "Bearer ann-token";
 pub const READER: &str = "Bearer bob-token";
+/// A second writer.
+pub const DORA: &str = "Bearer dora-token";
 pub const CSV: &str = "id,name\n1,a\n2,b\n";
 
 /// Directories and servers that outlive a gateway: starting another one is a restart.
@@ -65,6 +68,13 @@ impl World {
     pub fn pipeline(&self, config: Value) {
         let name = config["pipeline"].as_str().unwrap();
         self.write(&format!("pipelines/{name}.json"), &config.to_string());
+    }
+
+    /// Closes a pipeline, as its deletion does, in a generation after.
+    pub fn close(&self, mut config: Value) {
+        config["closed"] = json!("the pipeline is being deleted");
+        config["generation"] = json!(5);
+        self.pipeline(config);
     }
 
     pub fn remove_pipeline(&self, name: &str) {
@@ -137,7 +147,7 @@ fn users() -> Value {
             "tokenSha256": sha256(format!("{name}-token").as_bytes()),
         })
     };
-    json!({"users": [user("ann", "Writer"), user("bob", "Reader")]})
+    json!({"users": [user("ann", "Writer"), user("bob", "Reader"), user("dora", "Writer")]})
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
@@ -154,6 +164,13 @@ pub async fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).await.unwrap();
     encoder.shutdown().await.unwrap();
     encoder.into_inner()
+}
+
+/// A body that comes when it is told to.
+pub fn on_demand() -> (futures::channel::mpsc::UnboundedSender<&'static str>, Body) {
+    let (sender, chunks) = futures::channel::mpsc::unbounded();
+    let body = Body::from_stream(chunks.map(Ok::<_, std::io::Error>));
+    (sender, body)
 }
 
 /// A batch pipeline of columns `id` and `name`, with constraints of one's own.
@@ -291,8 +308,10 @@ impl Running {
         body: impl Into<Body>,
     ) -> Answer {
         let mut request = Request::post(format!("/v1/pipelines/{pipeline}/messages"))
-            .header("authorization", WRITER)
             .header("content-type", media);
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.header("authorization", WRITER);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

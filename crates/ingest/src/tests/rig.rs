@@ -237,6 +237,7 @@ pub fn work(staged: &[u8], compression: Compression) -> FileWork {
     FileWork {
         id: Uuid::now_v7(),
         pipeline: "p".into(),
+        pipeline_uid: None,
         name: "things.csv".into(),
         format: Format::Csv,
         compression,

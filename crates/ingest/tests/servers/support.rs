@@ -213,6 +213,7 @@ impl Pipeline {
         let work = FileWork {
             id: Uuid::now_v7(),
             pipeline: self.pipeline.to_string(),
+            pipeline_uid: None,
             name: "things.csv".into(),
             format: Format::Csv,
             compression,
