@@ -9,7 +9,8 @@ use uuid::Uuid;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  everything asked was done
-  1  something was refused: a file that does not conform, a rejected record, a failed file
+  1  something was refused: a file that does not conform, a rejected record, a failed file, with --wait also a
+     quarantined row; or something is not ready (status)
   2  the command line is wrong
   3  the gateway or the cluster cannot be reached
   4  the credentials are refused, or lack the right
@@ -52,6 +53,17 @@ pub struct ConnectionArgs {
     pub password_file: Option<PathBuf>,
 }
 
+impl ConnectionArgs {
+    /// How to call this program on the same gateway, for messages: what is not secret of it.
+    pub fn hint(&self) -> String {
+        match (&self.server, &self.tenant) {
+            (None, Some(tenant)) => format!("simbdp --tenant {tenant}"),
+            (Some(server), _) if !server.contains('@') => format!("simbdp --server {server}"),
+            _ => "simbdp".to_owned(),
+        }
+    }
+}
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Output {
@@ -70,7 +82,10 @@ pub enum Command {
     #[command(after_help = "Examples:
   simbdp --tenant flights fetchdata ./incoming --pipeline weather --wait
   simbdp --tenant flights fetchdata ./incoming --pipeline weather --watch
-  simbdp --server http://localhost:8080 fetchdata ./incoming --pipeline weather -o json")]
+  simbdp --server http://localhost:8080 fetchdata ./incoming --pipeline weather -o json
+
+The exit code is that of the worst file: 4 and 3 as for every command, 1 when a file does not conform, was refused or
+failed, and with --wait when rows of it are quarantined.")]
     Fetchdata(Fetchdata),
     /// Send records to a stream pipeline as messages.
     #[command(after_help = "Examples:

@@ -134,11 +134,11 @@ impl Sender<'_> {
                 .header("content-type", "application/x-ndjson")
                 .body(body.clone())
         };
-        let answer = self.gateway.send(request).await;
+        let answer = self.gateway.json(&path, request).await;
         let result: MessagesResult = match answer {
-            Ok(response) => self.gateway.json(&path, response).await?,
+            Ok(result) => result,
             // None of the records was right: what the others are is still worth knowing.
-            Err(CliError::Problem(problem))
+            Err(CliError::Problem { problem, .. })
                 if problem.status == 422 && !problem.errors.is_empty() =>
             {
                 MessagesResult {
