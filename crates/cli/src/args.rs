@@ -129,7 +129,9 @@ pub struct Fetchdata {
     /// Wait until every uploaded file has ended, and show what became of it.
     #[arg(long)]
     pub wait: bool,
-    /// Go on with new files, once they have not changed for --settle seconds, until interrupted.
+    /// Go on with new files, once they have not changed for --settle seconds, until SIGINT or SIGTERM. What is wrong
+    /// with a file is told once, until it changes; what the gateway cannot take now is tried again.
+    /// With `-o json`: an object a line.
     #[arg(long)]
     pub watch: bool,
     /// Seconds for which a file must not change before --watch takes it.

@@ -23,13 +23,14 @@ pub struct Gateway {
     base: String,
     credentials: Credentials,
     http: reqwest::Client,
+    retries: usize,
 }
 
 /// Longest silence of the gateway before a request is given up.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait between two tries of a request. When the gateway asks for more, the request has failed.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How often a request is repeated.
+/// How often a request is repeated where nothing else was said.
 const RETRIES: usize = 8;
 
 impl Gateway {
@@ -46,7 +47,13 @@ impl Gateway {
             base: base.trim_end_matches('/').to_owned(),
             credentials,
             http,
+            retries: RETRIES,
         })
+    }
+
+    /// The same with another number of retries, for a caller who comes back by itself.
+    pub fn retries(self, retries: usize) -> Self {
+        Self { retries, ..self }
     }
 
     /// GET of JSON.
@@ -93,7 +100,7 @@ impl Gateway {
                     .with_jitter()
                     .with_min_delay(Duration::from_millis(200))
                     .with_max_delay(Duration::from_secs(10))
-                    .with_max_times(RETRIES),
+                    .with_max_times(self.retries),
             )
             .when(|error: &CliError| match error.again() {
                 Again::Soon => true,

@@ -45,7 +45,6 @@ pub struct Call {
     pub verb: Verb,
     /// File name, or pipeline for messages.
     pub name: String,
-    pub query: Option<String>,
     pub headers: HashMap<String, String>,
     pub body: Bytes,
     pub at: Instant,
@@ -56,7 +55,7 @@ pub type End = (&'static str, u64, u64);
 
 #[derive(Default)]
 struct World {
-    faults: HashMap<Verb, VecDeque<Fault>>,
+    faults: HashMap<Verb, VecDeque<Option<Fault>>>,
     calls: Vec<Call>,
     ends: HashMap<String, End>,
     /// Name and how often it was asked for.
@@ -101,12 +100,17 @@ impl Fake {
 
     /// The next calls of a verb fail, one after the other; those after them do not.
     pub fn fail(&self, verb: Verb, faults: impl IntoIterator<Item = Fault>) {
-        self.world().faults.entry(verb).or_default().extend(faults);
+        self.world()
+            .faults
+            .entry(verb)
+            .or_default()
+            .extend(faults.into_iter().map(Some));
     }
 
-    /// The calls of a verb that fail from now on, in place of those chosen before.
-    pub fn heal(&self, verb: Verb) {
-        self.world().faults.remove(&verb);
+    /// The next calls of a verb go well, before those that fail.
+    pub fn pass(&self, verb: Verb, times: usize) {
+        let none = std::iter::repeat_n(None, times);
+        self.world().faults.entry(verb).or_default().extend(none);
     }
 
     /// How a file of this name ends; `Done` with one row otherwise.
@@ -123,18 +127,6 @@ impl Fake {
             .filter(|c| c.verb == verb)
             .cloned()
             .collect()
-    }
-
-    /// Names of the files that were uploaded and answered for, in order.
-    pub fn taken(&self) -> Vec<String> {
-        let mut names: Vec<_> = self
-            .world()
-            .files
-            .values()
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.sort();
-        names
     }
 
     /// Records that were taken, each key counted once.
@@ -168,20 +160,12 @@ impl Fake {
     }
 
     /// Remembers a call; an answer when it is to fail.
-    fn enter(
-        &self,
-        verb: Verb,
-        name: &str,
-        query: Option<&str>,
-        headers: &HeaderMap,
-        body: Bytes,
-    ) -> Entered {
+    fn enter(&self, verb: Verb, name: &str, headers: &HeaderMap, body: Bytes) -> Entered {
         let text = |value: &header::HeaderValue| value.to_str().unwrap().to_owned();
         let mut world = self.world();
         world.calls.push(Call {
             verb,
             name: name.to_owned(),
-            query: query.map(str::to_owned),
             headers: headers
                 .iter()
                 .map(|(name, value)| (name.to_string(), text(value)))
@@ -189,7 +173,11 @@ impl Fake {
             body,
             at: Instant::now(),
         });
-        let fault = world.faults.get_mut(&verb).and_then(VecDeque::pop_front);
+        let fault = world
+            .faults
+            .get_mut(&verb)
+            .and_then(VecDeque::pop_front)
+            .flatten();
         drop(world);
         self.called.notify_waiters();
         if !known(headers) {
@@ -282,7 +270,7 @@ async fn constraints(
     Path(pipeline): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    fake.enter(Verb::Constraints, &pipeline, None, &headers, Bytes::new())
+    fake.enter(Verb::Constraints, &pipeline, &headers, Bytes::new())
         .then(|| {
             let mut body = json!({"pipeline": pipeline, "table": pipeline, "fields": fields()});
             match pipeline.as_str() {
@@ -304,13 +292,7 @@ async fn upload(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let entered = fake.enter(
-        Verb::Upload,
-        &name,
-        parts.uri.query(),
-        &parts.headers,
-        body.clone(),
-    );
+    let entered = fake.enter(Verb::Upload, &name, &parts.headers, body.clone());
     entered.then(|| {
         let mut world = fake.world();
         // The same name is the same bytes here.
@@ -324,7 +306,7 @@ async fn upload(
 
 /// A file is queued when it is asked for first, and has ended after that.
 async fn file(State(fake): State<Fake>, Path(id): Path<Uuid>, headers: HeaderMap) -> Response {
-    fake.enter(Verb::File, &id.to_string(), None, &headers, Bytes::new()).then(|| {
+    fake.enter(Verb::File, &id.to_string(), &headers, Bytes::new()).then(|| {
         let mut world = fake.world();
         let Some((name, asked)) = world.files.get_mut(&id) else {
             return problem(404, None);
@@ -352,7 +334,7 @@ async fn messages(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    fake.enter(Verb::Messages, &pipeline, None, &headers, body.clone())
+    fake.enter(Verb::Messages, &pipeline, &headers, body.clone())
         .then(|| {
             let key = headers["idempotency-key"].to_str().unwrap().to_owned();
             let mut world = fake.world();

@@ -4,3 +4,4 @@
 mod fake;
 mod fetchdata;
 mod program;
+mod watch;
