@@ -41,6 +41,9 @@ pub enum CliError {
     /// The gateway answered what this version does not understand.
     #[error("{url} answered what this version does not understand: {reason}")]
     Answer { url: String, reason: String },
+    /// SIGINT or SIGTERM came first.
+    #[error("interrupted")]
+    Interrupted,
     /// Output cannot be written.
     #[error("the result cannot be written: {0}")]
     Write(#[from] std::io::Error),
@@ -80,7 +83,11 @@ impl CliError {
                 _ => 3,
             },
             Self::Unreachable { .. } | Self::NoCluster(_) => 3,
-            Self::Problem { .. } | Self::File { .. } | Self::Answer { .. } | Self::Write(_) => 1,
+            Self::Problem { .. }
+            | Self::File { .. }
+            | Self::Answer { .. }
+            | Self::Interrupted
+            | Self::Write(_) => 1,
         }
     }
 

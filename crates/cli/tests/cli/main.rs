@@ -3,5 +3,6 @@
 
 mod fake;
 mod fetchdata;
+mod ingestmessage;
 mod program;
 mod watch;
