@@ -4,5 +4,6 @@
 mod fake;
 mod fetchdata;
 mod ingestmessage;
+mod output;
 mod program;
 mod watch;
