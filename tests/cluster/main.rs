@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod chart;
+mod cli;
 mod harness;
 mod isolation;
 mod kills;

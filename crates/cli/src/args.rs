@@ -9,7 +9,8 @@ use uuid::Uuid;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  everything asked was done
-  1  something was refused: a file that does not conform, a rejected record, a failed file
+  1  something was refused: a file that does not conform, a rejected record, a failed file, with --wait also a
+     quarantined row; or something is not ready (status), or a run was interrupted before its end
   2  the command line is wrong
   3  the gateway or the cluster cannot be reached
   4  the credentials are refused, or lack the right
@@ -52,6 +53,17 @@ pub struct ConnectionArgs {
     pub password_file: Option<PathBuf>,
 }
 
+impl ConnectionArgs {
+    /// How to call this program on the same gateway, for messages: what is not secret of it.
+    pub fn hint(&self) -> String {
+        match (&self.server, &self.tenant) {
+            (None, Some(tenant)) => format!("simbdp --tenant {tenant}"),
+            (Some(server), _) if !server.contains('@') => format!("simbdp --server {server}"),
+            _ => "simbdp".to_owned(),
+        }
+    }
+}
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Output {
@@ -70,13 +82,18 @@ pub enum Command {
     #[command(after_help = "Examples:
   simbdp --tenant flights fetchdata ./incoming --pipeline weather --wait
   simbdp --tenant flights fetchdata ./incoming --pipeline weather --watch
-  simbdp --server http://localhost:8080 fetchdata ./incoming --pipeline weather -o json")]
+  simbdp --server http://localhost:8080 fetchdata ./incoming --pipeline weather -o json
+
+The exit code is that of the worst file: 4 and 3 as for every command, 1 when a file does not conform, was refused or
+failed, and with --wait when rows of it are quarantined.")]
     Fetchdata(Fetchdata),
     /// Send records to a stream pipeline as messages.
     #[command(after_help = "Examples:
   simbdp --tenant flights ingestmessage planes planes.ndjson
   echo '{\"tailnum\": \"N1\"}' | simbdp --tenant flights ingestmessage planes
-  simbdp --tenant flights ingestmessage planes planes.csv")]
+  simbdp --tenant flights ingestmessage planes planes.csv
+
+A run that fails part-way says with which key it goes on, without doubles.")]
     Ingestmessage(Ingestmessage),
     /// Read rows of a table by its primary key.
     #[command(after_help = "Examples:
@@ -114,7 +131,9 @@ pub struct Fetchdata {
     /// Wait until every uploaded file has ended, and show what became of it.
     #[arg(long)]
     pub wait: bool,
-    /// Go on with new files, once they have not changed for --settle seconds, until interrupted.
+    /// Go on with new files, once they have not changed for --settle seconds, until SIGINT or SIGTERM. What is wrong
+    /// with a file is told once, until it changes; what the gateway cannot take now is tried again.
+    /// With `-o json`: an object a line.
     #[arg(long)]
     pub watch: bool,
     /// Seconds for which a file must not change before --watch takes it.
@@ -145,9 +164,20 @@ pub struct Ingestmessage {
     /// Records in one request.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5000))]
     pub batch: u32,
-    /// Idempotency key of this run: sending the same input again with the same key shows it once. Made up when absent.
-    #[arg(long)]
+    /// Idempotency key of this run: sending the same input again with the same key and --batch shows it once. Made up
+    /// when absent, and told.
+    #[arg(long, value_parser = key)]
     pub key: Option<String>,
+}
+
+/// The gateway takes 128 characters; the number of the request is added.
+fn key(text: &str) -> Result<String, String> {
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if visible && (1..=100).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 100 visible ASCII characters, for example a UUID".to_owned())
+    }
 }
 
 /// Arguments of `query`.
@@ -227,10 +257,22 @@ mod tests {
 
     #[test]
     fn no_argument_takes_a_secret() {
-        for argument in Args::command().get_arguments() {
+        let command = Args::command();
+        let verbs = command
+            .get_subcommands()
+            .flat_map(|verb| verb.get_arguments());
+        for argument in command.get_arguments().chain(verbs) {
             let id = argument.get_id().as_str();
             let secret = id.contains("token") || id.contains("password");
             assert!(!secret || id.ends_with("_file"), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_key_leaves_room_for_the_number_of_the_request() {
+        assert!(key("8e03978e").is_ok());
+        for wrong in ["", "a b", "\u{e9}", &"x".repeat(101)] {
+            assert!(key(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use simbdp_api::wire::rest::Problem;
 
-use crate::error::CliError;
+use crate::error::{Again, CliError};
 
 /// Who calls.
 pub enum Credentials {
@@ -23,26 +23,20 @@ pub struct Gateway {
     base: String,
     credentials: Credentials,
     http: reqwest::Client,
+    retries: usize,
 }
 
 /// Longest silence of the gateway before a request is given up.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A failed call, and when it may be repeated.
-struct Failure {
-    error: CliError,
-    again: Again,
-}
-
-enum Again {
-    Never,
-    Soon,
-    After(Duration),
-}
+/// Longest wait between two tries of a request. When the gateway asks for more, the request has failed.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How often a request is repeated where nothing else was said.
+const RETRIES: usize = 8;
 
 impl Gateway {
     /// A gateway by its URL.
     pub fn new(base: &str, credentials: Credentials) -> Result<Self, CliError> {
+        check_url(base)?;
         let http = reqwest::Client::builder()
             .read_timeout(READ_TIMEOUT)
             .connect_timeout(Duration::from_secs(10))
@@ -53,7 +47,13 @@ impl Gateway {
             base: base.trim_end_matches('/').to_owned(),
             credentials,
             http,
+            retries: RETRIES,
         })
+    }
+
+    /// The same with another number of retries, for a caller who comes back by itself.
+    pub fn retries(self, retries: usize) -> Self {
+        Self { retries, ..self }
     }
 
     /// GET of JSON.
@@ -62,44 +62,65 @@ impl Gateway {
         path: &str,
         query: &[(String, String)],
     ) -> Result<T, CliError> {
-        let response = self
-            .send(|| self.request(Method::GET, path).query(query))
-            .await?;
-        self.json(path, response).await
+        self.json(path, || self.request(Method::GET, path).query(query))
+            .await
     }
 
     /// GET of anything, to be streamed.
     pub async fn stream(&self, path: &str) -> Result<Response, CliError> {
-        self.send(|| self.request(Method::GET, path)).await
+        self.repeated(|| self.answer(self.request(Method::GET, path)))
+            .await
     }
 
-    /// A request that is made anew for each try.
-    pub async fn send(&self, build: impl Fn() -> RequestBuilder) -> Result<Response, CliError> {
-        let attempt = || async {
-            let response = build().send().await.map_err(|e| self.unreachable(&e))?;
-            refuse(response).await
-        };
+    /// The JSON that answers a request, which is made anew for each try.
+    pub async fn json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        build: impl Fn() -> RequestBuilder,
+    ) -> Result<T, CliError> {
+        self.repeated(|| async {
+            let response = self.answer(build()).await?;
+            // An answer that is cut is as good as none.
+            let body = response.bytes().await.map_err(|e| self.unreachable(&e))?;
+            serde_json::from_slice(&body).map_err(|e| CliError::Answer {
+                url: format!("{}{path}", self.base),
+                reason: e.to_string(),
+            })
+        })
+        .await
+    }
+
+    async fn repeated<T, F: Future<Output = Result<T, CliError>>>(
+        &self,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, CliError> {
         attempt
             .retry(
                 ExponentialBuilder::default()
                     .with_jitter()
                     .with_min_delay(Duration::from_millis(200))
                     .with_max_delay(Duration::from_secs(10))
-                    .with_max_times(8),
+                    .with_max_times(self.retries),
             )
-            .when(|failure: &Failure| !matches!(failure.again, Again::Never))
-            .adjust(|failure: &Failure, delay| match failure.again {
+            .when(|error: &CliError| match error.again() {
+                Again::Soon => true,
+                Again::After(asked) => asked <= LONGEST_WAIT,
+                Again::Never | Again::Later => false,
+            })
+            .adjust(|error: &CliError, delay| match error.again() {
                 // The gateway knows best, but the number of tries stays bounded.
-                Again::After(asked) => {
-                    delay.map(|own| asked.clamp(own.min(asked), Duration::from_secs(30)))
-                }
+                Again::After(asked) => delay.map(|_| asked),
                 _ => delay,
             })
-            .notify(|failure: &Failure, delay| {
-                tracing::debug!(error = %failure.error, ?delay, "trying again");
+            .notify(|error: &CliError, delay| {
+                tracing::debug!(%error, ?delay, "trying again");
             })
             .await
-            .map_err(|failure| failure.error)
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, CliError> {
+        let response = request.send().await.map_err(|e| self.unreachable(&e))?;
+        refuse(response).await
     }
 
     /// A request of this gateway, with credentials.
@@ -111,36 +132,19 @@ impl Gateway {
         }
     }
 
-    /// The JSON of an answer.
-    pub async fn json<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        response: Response,
-    ) -> Result<T, CliError> {
-        let body = response
-            .bytes()
-            .await
-            .map_err(|e| self.unreachable(&e).error)?;
-        serde_json::from_slice(&body).map_err(|e| CliError::Answer {
-            url: format!("{}{path}", self.base),
-            reason: e.to_string(),
-        })
-    }
-
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+    fn unreachable(&self, error: &reqwest::Error) -> CliError {
         let mut reason = error.without_url_text();
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
             reason = cause.to_string();
             source = cause.source();
         }
-        let error = CliError::Unreachable {
+        if error.is_builder() {
+            return CliError::Usage(format!("no request can be made of this: {reason}"));
+        }
+        CliError::Unreachable {
             url: self.base.clone(),
             reason,
-        };
-        Failure {
-            error,
-            again: Again::Soon,
         }
     }
 }
@@ -159,22 +163,29 @@ impl WithoutUrl for reqwest::Error {
     }
 }
 
-async fn refuse(response: Response) -> Result<Response, Failure> {
+async fn refuse(response: Response) -> Result<Response, CliError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
-    let again = match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            retry_after(response.headers()).map_or(Again::Soon, Again::After)
-        }
-        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Again::Soon,
-        _ => Again::Never,
-    };
-    Err(Failure {
-        error: CliError::Problem(Box::new(problem(status, response).await)),
-        again,
+    let retry_after = retry_after(response.headers());
+    Err(CliError::Problem {
+        problem: Box::new(problem(status, response).await),
+        retry_after,
     })
+}
+
+fn check_url(base: &str) -> Result<(), CliError> {
+    let wrong = |reason: &str| {
+        CliError::Usage(format!(
+            "--server {base}: {reason}; write http://HOST:PORT or https://HOST"
+        ))
+    };
+    let url = reqwest::Url::parse(base).map_err(|e| wrong(&e.to_string()))?;
+    match url.scheme() {
+        "http" | "https" => Ok(()),
+        other => Err(wrong(&format!("`{other}` is no scheme of a gateway"))),
+    }
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -203,4 +214,19 @@ async fn problem(status: StatusCode, response: Response) -> Problem {
         instance: None,
         errors: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_an_http_url() {
+        assert!(check_url("http://127.0.0.1:8080/").is_ok());
+        for wrong in ["127.0.0.1:8080", "localhost:8080", "ftp://host", ""] {
+            let error = check_url(wrong).unwrap_err();
+            assert!(error.to_string().contains("http://"), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
 }

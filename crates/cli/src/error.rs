@@ -1,6 +1,7 @@
 //! Errors for people, with the exit code that tells programs which kind it was.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use simbdp_api::wire::rest::Problem;
 
@@ -11,8 +12,12 @@ pub enum CliError {
     #[error("{0}")]
     Usage(String),
     /// The gateway answered with a problem.
-    #[error("{}{}", .0.detail, faults(.0))]
-    Problem(Box<Problem>),
+    #[error("{}{}", .problem.detail, faults(.problem))]
+    Problem {
+        problem: Box<Problem>,
+        /// How long the gateway asks to wait.
+        retry_after: Option<Duration>,
+    },
     /// The gateway cannot be reached.
     #[error("the gateway at {url} cannot be reached: {reason}")]
     Unreachable { url: String, reason: String },
@@ -36,6 +41,9 @@ pub enum CliError {
     /// The gateway answered what this version does not understand.
     #[error("{url} answered what this version does not understand: {reason}")]
     Answer { url: String, reason: String },
+    /// SIGINT or SIGTERM came first.
+    #[error("interrupted")]
+    Interrupted,
     /// Output cannot be written.
     #[error("the result cannot be written: {0}")]
     Write(#[from] std::io::Error),
@@ -68,14 +76,95 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Problem(problem) if matches!(problem.status, 401 | 403) => 4,
+            Self::Problem { problem, .. } if matches!(problem.status, 401 | 403) => 4,
             Self::Cluster { source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if matches!(status.code, 401 | 403) => 4,
                 kube::Error::Api(_) => 1,
                 _ => 3,
             },
             Self::Unreachable { .. } | Self::NoCluster(_) => 3,
-            Self::Problem(_) | Self::File { .. } | Self::Answer { .. } | Self::Write(_) => 1,
+            Self::Problem { .. }
+            | Self::File { .. }
+            | Self::Answer { .. }
+            | Self::Interrupted
+            | Self::Write(_) => 1,
         }
+    }
+
+    /// When the same request may go well.
+    pub fn again(&self) -> Again {
+        match self {
+            Self::Problem {
+                problem,
+                retry_after,
+            } => match problem.status {
+                429 | 503 | 507 => retry_after.map_or(Again::Soon, Again::After),
+                408 | 502 | 504 => Again::Soon,
+                // A pipeline may be on its way, and a failure of the gateway is not the request's.
+                404 | 500.. => Again::Later,
+                _ => Again::Never,
+            },
+            Self::Unreachable { .. } => Again::Soon,
+            Self::Answer { .. } => Again::Later,
+            _ => Again::Never,
+        }
+    }
+}
+
+/// When a request that failed may be repeated as it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Again {
+    /// Not before something about the request changes.
+    Never,
+    /// Not at once: nothing says that it passes by itself.
+    Later,
+    /// Soon: it is a matter of moments, and of the gateway as a whole.
+    Soon,
+    /// When the gateway says: it is a matter of the gateway as a whole.
+    After(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(status: u16, retry_after: Option<Duration>) -> CliError {
+        CliError::Problem {
+            problem: Box::new(Problem {
+                problem_type: "about:blank".into(),
+                title: String::new(),
+                status,
+                detail: String::new(),
+                instance: None,
+                errors: Vec::new(),
+            }),
+            retry_after,
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_request_is_not_repeated() {
+        for status in [400, 401, 403, 409, 413, 415, 422] {
+            assert_eq!(problem(status, None).again(), Again::Never, "{status}");
+        }
+        for status in [408, 429, 502, 503, 504, 507] {
+            assert_eq!(problem(status, None).again(), Again::Soon, "{status}");
+        }
+        let asked = Duration::from_secs(7);
+        for status in [429, 503, 507] {
+            let again = problem(status, Some(asked)).again();
+            assert_eq!(again, Again::After(asked), "{status}");
+        }
+        for status in [404, 500] {
+            assert_eq!(problem(status, None).again(), Again::Later, "{status}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_tell_credentials_from_the_rest() {
+        assert_eq!(problem(401, None).exit_code(), 4);
+        assert_eq!(problem(403, None).exit_code(), 4);
+        assert_eq!(problem(422, None).exit_code(), 1);
+        assert_eq!(problem(503, None).exit_code(), 1);
     }
 }

@@ -1,29 +1,27 @@
 //! `fetchdata`: selects the files of a directory that conform to a pipeline's constraints, and uploads them.
 
-use std::collections::HashMap;
+mod watch;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use simbdp_api::tenant::Role;
-use simbdp_api::wire::rest::{FileState, PipelineConstraints};
+use simbdp_api::wire::rest::{FileRecord, FileState, PipelineConstraints};
 use uuid::Uuid;
 
 use crate::args::{ConnectionArgs, Fetchdata, Output};
 use crate::client::Gateway;
 use crate::connect;
-use crate::error::CliError;
+use crate::error::{Again, CliError};
 use crate::local_check::{Checker, Conforming};
 use crate::output::{Grid, cell, print};
 use crate::upload;
 
-/// How often --watch looks at the directory.
-const LOOK: Duration = Duration::from_millis(500);
-
 /// What became of one file.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Fetched {
     file: String,
@@ -36,199 +34,223 @@ struct Fetched {
     rejected: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+    /// Its part of the exit code.
+    #[serde(skip)]
+    code: u8,
+    /// When what is left to do with it may be tried again; nothing is left where nothing failed.
+    #[serde(skip)]
+    again: Again,
 }
 
 impl Fetched {
-    fn new(path: &Path, result: &'static str, reasons: Vec<String>) -> Self {
+    fn new(path: &Path, result: &'static str) -> Self {
         Self {
             file: path.display().to_string(),
             result,
             id: None,
             accepted: None,
             rejected: None,
-            reasons,
+            reasons: Vec::new(),
+            code: 0,
+            again: Again::Never,
         }
     }
 
-    fn is_fine(&self) -> bool {
-        matches!(self.result, "conforms" | "uploaded" | "duplicate" | "done")
+    fn not_conforming(path: &Path, reasons: Vec<String>) -> Self {
+        Self {
+            reasons,
+            code: 1,
+            ..Self::new(path, "does not conform")
+        }
+    }
+
+    /// The upload did not succeed.
+    fn not_uploaded(path: &Path, error: &CliError) -> Self {
+        let result = match error {
+            CliError::Unreachable { .. } => "not sent",
+            _ => "refused",
+        };
+        let mut fetched = Self::new(path, result);
+        fetched.failed(error.to_string(), error);
+        fetched
+    }
+
+    fn failed(&mut self, reason: String, error: &CliError) {
+        self.reasons.push(reason);
+        self.code = error.exit_code();
+        self.again = error.again();
+    }
+
+    /// What the ledger says of its end.
+    fn ended(&mut self, record: FileRecord, hint: &str) {
+        self.result = match record.state {
+            FileState::Done => "done",
+            FileState::Duplicate => "duplicate",
+            _ => "failed",
+        };
+        self.accepted = record.accepted;
+        self.rejected = record.rejected;
+        self.reasons.extend(record.error);
+        if let Some(rejected) = record.rejected.filter(|rejected| *rejected > 0) {
+            self.reasons.push(format!(
+                "{rejected} rows are quarantined; `{hint} ledger {} --rejects` shows them",
+                record.id
+            ));
+        }
+        let fine = self.result != "failed" && record.rejected.unwrap_or_default() == 0;
+        self.code = u8::from(!fine);
+        self.again = Again::Never;
     }
 }
 
-/// Runs the verb: exit code 1 when a file does not conform, was refused or failed.
+/// Runs the verb. The exit code is that of the worst file.
 pub async fn run(
     connection: &ConnectionArgs,
     output: Output,
     verb: Fetchdata,
 ) -> Result<ExitCode, CliError> {
     let gateway = connect::gateway(connection, Role::Writer).await?;
-    let pipeline: PipelineConstraints = gateway
-        .get(&format!("/v1/pipelines/{}/constraints", verb.pipeline), &[])
-        .await?;
+    let pipeline = constraints(&gateway, &verb.pipeline).await?;
     let job = Job {
         gateway,
         checker: Checker::new(&pipeline)?,
+        hint: connection.hint(),
         verb,
     };
     if job.verb.watch {
-        return job.watch(output).await;
+        return watch::watch(job, output).await;
     }
-    let mut results = Vec::new();
-    for path in list(&job.verb.directory)? {
-        results.push(job.fetch(&path).await?);
-    }
-    if job.verb.wait {
-        for result in &mut results {
-            job.wait(result).await?;
-        }
-    }
+    let results = job.all(list(&job.verb.directory)?).await;
     print(output, &results, &grid(&results))?;
-    Ok(if results.iter().all(Fetched::is_fine) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    Ok(exit_code(results.iter().map(|result| result.code)))
+}
+
+async fn constraints(gateway: &Gateway, pipeline: &str) -> Result<PipelineConstraints, CliError> {
+    gateway
+        .get(&format!("/v1/pipelines/{pipeline}/constraints"), &[])
+        .await
+}
+
+/// Refused credentials tell more than a gateway that is away, and that more than a bad file.
+fn exit_code(codes: impl Iterator<Item = u8>) -> ExitCode {
+    ExitCode::from(codes.max().unwrap_or_default())
 }
 
 struct Job {
     gateway: Gateway,
     checker: Checker,
     verb: Fetchdata,
+    /// How to call this program on the same gateway.
+    hint: String,
+}
+
+/// Why the files that are left are not tried.
+struct Stop {
+    reason: &'static str,
+    code: u8,
 }
 
 impl Job {
-    async fn fetch(&self, path: &Path) -> Result<Fetched, CliError> {
-        let file = match self.checker.check(path).await {
-            Ok(file) => file,
-            Err(bad) => return Ok(Fetched::new(&bad.path, "does not conform", bad.reasons)),
-        };
-        if self.verb.dry_run {
-            return Ok(Fetched::new(path, "conforms", Vec::new()));
+    /// Every file once: what fails with one is no reason to leave the others, unless it would fail with all.
+    async fn all(&self, files: Vec<PathBuf>) -> Vec<Fetched> {
+        let mut results = Vec::with_capacity(files.len());
+        let mut stop: Option<Stop> = None;
+        for path in files {
+            let result = match &stop {
+                None => self.fetch(&path).await,
+                Some(stop) => Fetched {
+                    reasons: vec![stop.reason.to_owned()],
+                    code: stop.code,
+                    ..Fetched::new(&path, "not tried")
+                },
+            };
+            if stop.is_none() {
+                stop = self.stop_after(&result).await;
+            }
+            results.push(result);
         }
-        self.upload(&file).await
+        if self.verb.wait {
+            self.wait_for_all(&mut results, stop).await;
+        }
+        results
     }
 
-    async fn upload(&self, file: &Conforming) -> Result<Fetched, CliError> {
+    async fn wait_for_all(&self, results: &mut [Fetched], mut stop: Option<Stop>) {
+        for result in results.iter_mut().filter(|result| result.id.is_some()) {
+            match &stop {
+                None => {
+                    self.wait(result).await;
+                    stop = self.stop_after(result).await;
+                }
+                Some(stop) => {
+                    result
+                        .reasons
+                        .push(format!("not waited for: {}", stop.reason));
+                    result.code = stop.code;
+                }
+            }
+        }
+    }
+
+    async fn stop_after(&self, result: &Fetched) -> Option<Stop> {
+        let reason = match result.code {
+            4 => "the gateway refuses the credentials",
+            // It may be about this one file, for example a proxy's limit.
+            3 if constraints(&self.gateway, &self.verb.pipeline)
+                .await
+                .is_err() =>
+            {
+                "the gateway cannot be reached"
+            }
+            _ => return None,
+        };
+        Some(Stop {
+            reason,
+            code: result.code,
+        })
+    }
+
+    async fn fetch(&self, path: &Path) -> Fetched {
+        match self.checker.check(path).await {
+            Err(bad) => Fetched::not_conforming(&bad.path, bad.reasons),
+            Ok(_) if self.verb.dry_run => Fetched::new(path, "conforms"),
+            Ok(file) => self.upload(&file).await,
+        }
+    }
+
+    async fn upload(&self, file: &Conforming) -> Fetched {
         let bar = progress(file);
-        let answer = upload::upload(
-            &self.gateway,
-            &self.verb.pipeline,
-            file,
-            self.verb.force,
-            &bar,
-        )
-        .await;
+        let (pipeline, force) = (&self.verb.pipeline, self.verb.force);
+        let answer = upload::upload(&self.gateway, pipeline, file, force, &bar).await;
         bar.finish_and_clear();
         match answer {
             Ok(done) => {
-                let mut result = Fetched::new(
-                    &file.path,
-                    if done.duplicate {
-                        "duplicate"
-                    } else {
-                        "uploaded"
-                    },
-                    Vec::new(),
-                );
-                result.id = Some(done.id);
-                Ok(result)
+                let result = if done.duplicate {
+                    "duplicate"
+                } else {
+                    "uploaded"
+                };
+                Fetched {
+                    id: Some(done.id),
+                    ..Fetched::new(&file.path, result)
+                }
             }
-            // What is wrong with one file is no reason to leave the others.
-            Err(CliError::Problem(problem)) if !matches!(problem.status, 401 | 403) => {
-                Ok(Fetched::new(&file.path, "refused", vec![problem.detail]))
-            }
-            Err(error @ CliError::File { .. }) => {
-                Ok(Fetched::new(&file.path, "refused", vec![error.to_string()]))
-            }
-            Err(error) => Err(error),
+            Err(error) => Fetched::not_uploaded(&file.path, &error),
         }
     }
 
     /// Waits for the end of an uploaded file.
-    async fn wait(&self, result: &mut Fetched) -> Result<(), CliError> {
-        let Some(id) = result.id else { return Ok(()) };
+    async fn wait(&self, result: &mut Fetched) {
+        let Some(id) = result.id else { return };
         let bar =
             ProgressBar::new_spinner().with_message(format!("{}: waiting for ingest", result.file));
         bar.enable_steady_tick(Duration::from_millis(200));
-        let record = upload::ended(&self.gateway, id).await?;
+        let answer = upload::ended(&self.gateway, id).await;
         bar.finish_and_clear();
-        result.result = match record.state {
-            FileState::Done => "done",
-            FileState::Duplicate => "duplicate",
-            _ => "failed",
-        };
-        result.accepted = record.accepted;
-        result.rejected = record.rejected;
-        result.reasons.extend(record.error);
-        Ok(())
-    }
-
-    /// Takes each file once it has not changed for a while, until interrupted. A changed file is taken again.
-    async fn watch(&self, output: Output) -> Result<ExitCode, CliError> {
-        let mut seen: HashMap<PathBuf, Watched> = HashMap::new();
-        let mut all_fine = true;
-        let interrupted = tokio::signal::ctrl_c();
-        tokio::pin!(interrupted);
-        loop {
-            for path in list(&self.verb.directory)? {
-                let Some(state) = state_of(&path) else {
-                    continue;
-                };
-                let watched = seen
-                    .entry(path.clone())
-                    .or_insert_with(|| Watched::new(state));
-                if !watched.is_due(state, self.verb.settle) {
-                    continue;
-                }
-                let mut result = self.fetch(&path).await?;
-                if self.verb.wait {
-                    self.wait(&mut result).await?;
-                }
-                all_fine &= result.is_fine();
-                print(output, &result, &grid(std::slice::from_ref(&result)))?;
-            }
-            tokio::select! {
-                _ = &mut interrupted => {
-                    return Ok(if all_fine { ExitCode::SUCCESS } else { ExitCode::from(1) });
-                }
-                () = tokio::time::sleep(LOOK) => (),
-            }
+        match answer {
+            Ok(record) => result.ended(record, &self.hint),
+            Err(error) => result.failed(format!("what became of it is not known: {error}"), &error),
         }
-    }
-}
-
-/// Size and time of change: a file that keeps both is taken for stable.
-type FileStamp = (u64, SystemTime);
-
-fn state_of(path: &Path) -> Option<FileStamp> {
-    let metadata = path.metadata().ok()?;
-    Some((metadata.len(), metadata.modified().ok()?))
-}
-
-/// A file that --watch knows.
-struct Watched {
-    stamp: FileStamp,
-    since: Instant,
-    taken: bool,
-}
-
-impl Watched {
-    fn new(stamp: FileStamp) -> Self {
-        Self {
-            stamp,
-            since: Instant::now(),
-            taken: false,
-        }
-    }
-
-    /// Whether it is stable and not taken yet; it is then.
-    fn is_due(&mut self, stamp: FileStamp, settle: Duration) -> bool {
-        if self.stamp != stamp {
-            *self = Self::new(stamp);
-        }
-        let due = !self.taken && self.since.elapsed() >= settle;
-        self.taken |= due;
-        due
     }
 }
 
@@ -283,23 +305,6 @@ fn grid(results: &[Fetched]) -> Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_is_due_once_it_is_stable_and_again_when_it_changed() {
-        let at = SystemTime::UNIX_EPOCH;
-        let mut watched = Watched::new((1, at));
-        assert!(!watched.is_due((1, at), Duration::from_secs(3600)));
-        assert!(
-            !watched.is_due((2, at), Duration::from_secs(3600)),
-            "it grows"
-        );
-        assert!(watched.is_due((2, at), Duration::ZERO));
-        assert!(!watched.is_due((2, at), Duration::ZERO), "taken once");
-        assert!(
-            watched.is_due((3, at), Duration::ZERO),
-            "changed: taken again"
-        );
-    }
 
     #[test]
     fn hidden_files_and_directories_are_left_alone() {

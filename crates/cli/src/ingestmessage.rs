@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use simbdp_api::column_type::{ColumnType, ScalarType};
 use simbdp_api::tenant::Role;
 use simbdp_api::wire::rest::{Fault, Field, MessagesResult, PipelineConstraints};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::args::{ConnectionArgs, Ingestmessage, Output};
@@ -19,14 +20,20 @@ use crate::client::Gateway;
 use crate::connect;
 use crate::error::CliError;
 use crate::output::{Grid, print};
+use crate::signals;
 
 /// Most bytes of one request; the gateway takes more.
 const REQUEST_BYTES: usize = 1 << 20;
+
+/// Requests that are read ahead of the one that is sent.
+const READ_AHEAD: usize = 2;
 
 /// What was sent.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Sent {
+    /// Idempotency key of the run.
+    key: String,
     accepted: u64,
     rejected: u64,
     /// Faults by the number of the record in the input, from 0.
@@ -39,58 +46,135 @@ pub async fn run(
     output: Output,
     verb: Ingestmessage,
 ) -> Result<ExitCode, CliError> {
+    let sources = sources(&verb.files)?;
     let gateway = connect::gateway(connection, Role::Writer).await?;
     let pipeline: PipelineConstraints = gateway
         .get(&format!("/v1/pipelines/{}/constraints", verb.pipeline), &[])
         .await?;
-    let run_key = verb
-        .key
-        .clone()
-        .unwrap_or_else(|| Uuid::new_v4().to_string());
-    let bar = ProgressBar::no_length().with_style(
-        ProgressStyle::with_template("{spinner} {pos} messages  {per_sec}  {elapsed}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let key = verb.key.clone();
     let mut sender = Sender {
         gateway: &gateway,
         verb: &verb,
-        key: run_key,
         chunk: 0,
         seen: 0,
-        sent: Sent::default(),
-        bar,
+        sent: Sent {
+            key: key.unwrap_or_else(|| Uuid::new_v4().to_string()),
+            ..Sent::default()
+        },
+        bar: progress(),
     };
-    let mut batch = Batch::default();
-    for source in sources(&verb.files) {
-        for record in records(&source, &pipeline.fields)? {
-            batch.push(&record.map_err(|e| file_error(&source, e))?);
-            if batch.count >= verb.batch || batch.body.len() >= REQUEST_BYTES {
-                sender.send(std::mem::take(&mut batch)).await?;
-            }
+    let batches = read(sources, pipeline.fields, verb.batch);
+    // Biased: it listens for signals from before the first request on.
+    let ended = tokio::select! {
+        biased;
+        signal = signals::interrupted() => {
+            signal.map_err(CliError::from).and(Err(CliError::Interrupted))
         }
-    }
-    sender.send(batch).await?;
+        ended = sender.send_all(batches) => ended,
+    };
     sender.bar.finish_and_clear();
     let sent = sender.sent;
-    let mut grid = Grid::new(["pipeline", "accepted", "rejected"]);
+    show(&sent, &verb.pipeline, output)?;
+    match ended {
+        Ok(()) => Ok(ExitCode::from(u8::from(sent.rejected > 0))),
+        Err(error) => {
+            eprintln!("{}", how_to_resume(&sent, connection, &verb));
+            Err(error)
+        }
+    }
+}
+
+fn progress() -> ProgressBar {
+    ProgressBar::no_length().with_style(
+        ProgressStyle::with_template("{spinner} {pos} messages  {per_sec}  {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    )
+}
+
+fn show(sent: &Sent, pipeline: &str, output: Output) -> Result<(), CliError> {
+    for fault in sent.errors.iter().take(20) {
+        let record = fault.record.unwrap_or_default();
+        eprintln!("record {record}: {}", fault.reason);
+    }
+    let mut grid = Grid::new(["pipeline", "key", "accepted", "rejected"]);
     grid.rows = vec![vec![
-        verb.pipeline.clone(),
+        pipeline.to_owned(),
+        sent.key.clone(),
         sent.accepted.to_string(),
         sent.rejected.to_string(),
     ]];
-    for fault in sent.errors.iter().take(20) {
-        eprintln!(
-            "record {}: {}",
-            fault.record.unwrap_or_default(),
-            fault.reason
-        );
-    }
-    print(output, &sent, &grid)?;
-    Ok(if sent.rejected == 0 {
-        ExitCode::SUCCESS
+    print(output, sent, &grid)
+}
+
+/// The requests of a run are cut out of the input by `--batch`, and each has its key of the run's.
+fn how_to_resume(sent: &Sent, connection: &ConnectionArgs, verb: &Ingestmessage) -> String {
+    let files: String = verb
+        .files
+        .iter()
+        .map(|file| format!(" {}", quoted(&file.display().to_string())))
+        .collect();
+    format!(
+        "not everything was sent; to go on without doubles, send the same input again with the same key:\n  \
+         {} ingestmessage {}{files} --key {} --batch {}",
+        connection.hint(),
+        verb.pipeline,
+        quoted(&sent.key),
+        verb.batch
+    )
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+,=".contains(&byte);
+    if word.bytes().all(plain) {
+        word.to_owned()
     } else {
-        ExitCode::from(1)
-    })
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Cuts the input into requests, on a thread of its own: reading standard input cannot be given up.
+fn read(
+    sources: Vec<Source>,
+    fields: Vec<Field>,
+    most: u32,
+) -> mpsc::Receiver<Result<Batch, CliError>> {
+    let (batches, receiver) = mpsc::channel(READ_AHEAD);
+    std::thread::spawn(move || {
+        let mut batch = Batch::default();
+        for record in sources.iter().flat_map(|source| each(source, &fields)) {
+            let full = match record {
+                Ok(record) => {
+                    batch.push(&record);
+                    batch.count >= most || batch.body.len() >= REQUEST_BYTES
+                }
+                Err(error) => {
+                    // What was read before is not sent: it would be cut otherwise once the input is mended.
+                    let _ = batches.blocking_send(Err(error));
+                    return;
+                }
+            };
+            if full
+                && batches
+                    .blocking_send(Ok(std::mem::take(&mut batch)))
+                    .is_err()
+            {
+                return;
+            }
+        }
+        let _ = batches.blocking_send(Ok(batch));
+    });
+    receiver
+}
+
+fn each<'a>(
+    source: &'a Source,
+    fields: &[Field],
+) -> Box<dyn Iterator<Item = Result<String, CliError>> + 'a> {
+    match records(source, fields) {
+        Ok(records) => Box::new(records.map(|record| record.map_err(|e| file_error(source, e)))),
+        Err(error) => Box::new(std::iter::once(Err(error))),
+    }
 }
 
 /// Records of one request, as NDJSON.
@@ -111,7 +195,6 @@ impl Batch {
 struct Sender<'a> {
     gateway: &'a Gateway,
     verb: &'a Ingestmessage,
-    key: String,
     chunk: u64,
     seen: u64,
     sent: Sent,
@@ -119,13 +202,23 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    async fn send_all(
+        &mut self,
+        mut batches: mpsc::Receiver<Result<Batch, CliError>>,
+    ) -> Result<(), CliError> {
+        while let Some(batch) = batches.recv().await {
+            self.send(batch?).await?;
+        }
+        Ok(())
+    }
+
     /// Sends one request; the key makes its retries harmless.
     async fn send(&mut self, batch: Batch) -> Result<(), CliError> {
         if batch.count == 0 {
             return Ok(());
         }
         let path = format!("/v1/pipelines/{}/messages", self.verb.pipeline);
-        let key = format!("{}-{}", self.key, self.chunk);
+        let key = format!("{}-{}", self.sent.key, self.chunk);
         let body = bytes::Bytes::from(batch.body);
         let request = || {
             self.gateway
@@ -134,11 +227,11 @@ impl Sender<'_> {
                 .header("content-type", "application/x-ndjson")
                 .body(body.clone())
         };
-        let answer = self.gateway.send(request).await;
+        let answer = self.gateway.json(&path, request).await;
         let result: MessagesResult = match answer {
-            Ok(response) => self.gateway.json(&path, response).await?,
+            Ok(result) => result,
             // None of the records was right: what the others are is still worth knowing.
-            Err(CliError::Problem(problem))
+            Err(CliError::Problem { problem, .. })
                 if problem.status == 422 && !problem.errors.is_empty() =>
             {
                 MessagesResult {
@@ -172,11 +265,19 @@ enum Source {
     File(PathBuf),
 }
 
-fn sources(files: &[PathBuf]) -> Vec<Source> {
+/// Files whose format is known, or else nothing is sent.
+fn sources(files: &[PathBuf]) -> Result<Vec<Source>, CliError> {
     if files.is_empty() {
-        return vec![Source::StandardInput];
+        return Ok(vec![Source::StandardInput]);
     }
-    files.iter().cloned().map(Source::File).collect()
+    let known = |path: &PathBuf| match extension(path) {
+        "csv" | "ndjson" | "jsonl" | "json" => Ok(Source::File(path.clone())),
+        other => Err(CliError::Usage(format!(
+            "{}: `.{other}` is none of .ndjson, .jsonl, .json, .csv",
+            path.display()
+        ))),
+    };
+    files.iter().map(known).collect()
 }
 
 fn file_error(source: &Source, error: std::io::Error) -> CliError {
@@ -198,14 +299,10 @@ fn records(source: &Source, fields: &[Field]) -> Result<Records, CliError> {
         Source::File(path) => path,
     };
     let file = File::open(path).map_err(|e| file_error(source, e))?;
-    match extension(path) {
-        "csv" => Ok(csv_records(file, fields.to_vec())),
-        "ndjson" | "jsonl" | "json" => Ok(lines(file)),
-        other => Err(CliError::Usage(format!(
-            "{}: `.{other}` is none of .ndjson, .jsonl, .json, .csv",
-            path.display()
-        ))),
-    }
+    Ok(match extension(path) {
+        "csv" => csv_records(file, fields.to_vec()),
+        _ => lines(file),
+    })
 }
 
 fn extension(path: &Path) -> &str {
@@ -271,6 +368,13 @@ mod tests {
             column_type: column_type.parse().unwrap(),
             required: false,
         }
+    }
+
+    #[test]
+    fn advice_can_be_pasted() {
+        assert_eq!(quoted("a/b-1.csv"), "a/b-1.csv");
+        assert_eq!(quoted("my file.csv"), "'my file.csv'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 
     #[test]

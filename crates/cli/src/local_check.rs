@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
 use sha2::{Digest, Sha256};
 use simbdp_api::pipeline::{Compression, Format};
 use simbdp_api::wire::rest::{Field, PipelineConstraints};
@@ -14,6 +15,8 @@ use crate::error::CliError;
 
 /// Bytes of a file's beginning in which its header must lie.
 const HEADER_BYTES: usize = 64 << 10;
+/// Windows of zstd frames may have 2 to the power of this many bytes, as the gateway has it: 8 MiB.
+const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// A file that conforms.
 #[derive(Clone, Debug)]
@@ -76,7 +79,7 @@ impl Checker {
         let (size, sha256) = digest(path).await.map_err(unreadable)?;
         match self.look_inside(path, &name).await {
             Ok(found) => reasons.extend(found),
-            Err(error) => reasons.push(format!("it cannot be decompressed: {error}")),
+            Err(error) => reasons.push(damaged(&error)),
         }
         if reasons.is_empty() {
             Ok(Conforming {
@@ -155,8 +158,24 @@ async fn decompressed(
             decoder.multiple_members(true);
             Box::new(decoder)
         }
-        Compression::Zstd => Box::new(ZstdDecoder::new(file)),
+        Compression::Zstd => {
+            let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
+            let mut decoder = ZstdDecoder::with_params(file, &[window]);
+            decoder.multiple_members(true);
+            Box::new(decoder)
+        }
     })
+}
+
+fn damaged(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    if error.kind() == std::io::ErrorKind::UnexpectedEof {
+        "it cannot be decompressed: it is truncated".to_owned()
+    } else if text.contains("too much memory") {
+        "its zstd window is above 8 MiB; compress it without --long or --ultra".to_owned()
+    } else {
+        format!("it cannot be decompressed: {text}")
+    }
 }
 
 async fn digest(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
@@ -176,8 +195,12 @@ async fn digest(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
 
 #[cfg(test)]
 mod tests {
+    use async_compression::Level;
+    use async_compression::tokio::write::ZstdEncoder;
+    use async_compression::zstd::CParameter;
     use simbdp_api::column_type::{ColumnType, ScalarType};
     use simbdp_api::wire::config::BatchConstraints;
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
 
@@ -193,11 +216,11 @@ mod tests {
             table: "t".into(),
             batch: Some(BatchConstraints {
                 formats: vec![Format::Csv],
-                compression: vec![Compression::None],
+                compression: vec![Compression::None, Compression::Zstd],
                 max_file_size: 20,
                 max_files: None,
                 tenant_max_files: None,
-                name_pattern: Some("[a-z]+.csv".into()),
+                name_pattern: Some("[a-z]+.csv(.zst)?".into()),
             }),
             stream: None,
             fields: vec![field("a"), field("b")],
@@ -230,6 +253,35 @@ mod tests {
         assert!(reasons("missing.csv", b"a\n").await.contains("`b`"));
         assert!(reasons("extra.csv", b"a,b,c\n").await.contains("`c`"));
         assert!(reasons("empty.csv", b"").await.contains("empty"));
+    }
+
+    async fn zstd(content: &[u8], window_log: u32) -> Vec<u8> {
+        let window = [CParameter::window_log(window_log)];
+        let mut encoder = ZstdEncoder::with_quality_and_params(Vec::new(), Level::Default, &window);
+        encoder.write_all(content).await.unwrap();
+        encoder.shutdown().await.unwrap();
+        encoder.into_inner()
+    }
+
+    #[tokio::test]
+    async fn zstd_windows_above_eight_mebibytes_do_not_conform() {
+        let fits = zstd(b"a,b\n1,2\n", ZSTD_WINDOW_LOG).await;
+        assert_eq!(reasons("fits.csv.zst", &fits).await, "");
+        let large = zstd(b"a,b\n1,2\n", ZSTD_WINDOW_LOG + 1).await;
+        assert_eq!(
+            reasons("large.csv.zst", &large).await,
+            "its zstd window is above 8 MiB; compress it without --long or --ultra"
+        );
+        let second = [fits.clone(), large].concat();
+        assert!(
+            reasons("second.csv.zst", &second).await.contains("8 MiB"),
+            "every frame counts"
+        );
+        assert!(
+            reasons("cut.csv.zst", &fits[..fits.len() - 3])
+                .await
+                .contains("truncated")
+        );
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ mod ledger;
 mod local_check;
 mod output;
 mod query;
+mod signals;
 mod status;
 mod upload;
 

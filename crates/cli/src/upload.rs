@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use indicatif::ProgressBar;
 use reqwest::{Body, Method};
 use simbdp_api::wire::rest::{FileRecord, FileState, UploadResult};
+use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
@@ -47,7 +48,9 @@ pub async fn upload(
         }
         match open() {
             Ok(content) => {
-                let content = bar.wrap_async_read(tokio::fs::File::from_std(content));
+                // What is appended meanwhile is not part of what was checked.
+                let content = tokio::fs::File::from_std(content).take(file.size);
+                let content = bar.wrap_async_read(content);
                 request.body(Body::wrap_stream(ReaderStream::with_capacity(
                     content,
                     128 << 10,
@@ -58,8 +61,7 @@ pub async fn upload(
             }))),
         }
     };
-    let response = gateway.send(request).await?;
-    gateway.json(&path, response).await
+    gateway.json(&path, request).await
 }
 
 /// Percent-encodes a file name as one segment of a path.

@@ -1,0 +1,9 @@
+//! The real program against a gateway that answers, fails and goes silent at chosen calls.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod fake;
+mod fetchdata;
+mod ingestmessage;
+mod output;
+mod program;
+mod watch;
