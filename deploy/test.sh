@@ -14,8 +14,7 @@ phase() { printf '\n==> %s (%d s since the start)\n' "$*" "$SECONDS"; }
 finish() {
   local status=$?
   if [[ ${SIMBDP_CLUSTER:-local} == local && ${SIMBDP_KEEP_CLUSTER:-} != true ]]; then
-    # A server that ends slowly may fail the first try; the second finds nothing or says what is left.
-    deploy/local/down.sh || deploy/local/down.sh || status=1
+    deploy/local/down.sh || status=1
   fi
   if ((status != 0)); then
     echo "error: the tests failed; logs of the cluster's servers are in .local/log" >&2

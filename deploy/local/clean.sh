@@ -26,9 +26,9 @@ clean_cluster() {
 	rm -rf "$RUN"
 }
 
-# pod_processes: the pids in the cgroups of pods.
+# pod_processes: the pids in the cgroups of pods. Cgroups come to their end while they are read.
 pod_processes() {
-	find /sys/fs/cgroup -path '*/kubepods/*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -un
+	{ find /sys/fs/cgroup -path '*/kubepods/*' -name cgroup.procs -exec cat {} + 2>/dev/null || true; } | sort -un
 }
 
 kill_pods() {
