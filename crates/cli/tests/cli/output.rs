@@ -51,6 +51,9 @@ async fn files_are_shown_in_each_format_without_a_bar_where_there_is_no_terminal
     }
 }
 
+/// Arguments, variables and the exit code.
+type Try<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], i32);
+
 #[tokio::test]
 async fn secrets_come_from_files_and_variables_and_are_never_echoed() {
     let gateway = Fake::start().await;
@@ -60,7 +63,7 @@ async fn secrets_come_from_files_and_variables_and_are_never_echoed() {
         ("wrong", "wrong-secret"),
     ]);
     let file = |name: &str| secrets.path().join(name).to_str().unwrap().to_owned();
-    let tries: [(&[&str], &[(&str, &str)], i32); 6] = [
+    let tries: [Try; 6] = [
         (&["--token-file", &file("token")], &[], 0),
         (&[], &[("SIMBDP_TOKEN", TOKEN)], 0),
         (
