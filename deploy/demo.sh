@@ -10,14 +10,12 @@ if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
   export KUBECONFIG=$root/.local/kubeconfig
 fi
 readonly TENANT=flights NAMESPACE=tenant-flights
-forward=
 
 say() { printf '\n==> %s\n' "$*"; }
 run() {
   printf '\n$ %s\n' "$*"
   "$@"
 }
-trap 'if [[ -n $forward ]]; then kill "$forward" 2>/dev/null || true; fi' EXIT
 
 say "the command line, and the real input"
 cargo build --quiet --workspace --bins --profile "$profile" ${CARGO_FEATURES:+--features "$CARGO_FEATURES"}
@@ -56,14 +54,17 @@ if [[ ! -x .local/venv/bin/python ]]; then
   python3 -m venv .local/venv
   .local/venv/bin/pip install --quiet cassandra-driver==3.30.1
 fi
-kubectl --namespace "$NAMESPACE" port-forward pod/coredms-0 19042:9042 >.local/log/port-forward.log 2>&1 &
-forward=$!
-timeout 30 bash -c 'until (exec 3<>/dev/tcp/127.0.0.1/19042) 2>/dev/null; do sleep 0.2; done'
+# Members listen at their pods' addresses alone, which a forwarded port does not reach.
+member=$(kubectl --namespace "$NAMESPACE" get pod coredms-0 --output 'jsonpath={.status.podIP}')
+if ! timeout 10 bash -c "exec 3<>/dev/tcp/$member/9042"; then
+  echo "error: $member:9042 cannot be reached from here: run the demo where the cluster's pods can be" >&2
+  exit 1
+fi
 secret() {
   kubectl --namespace "$NAMESPACE" get secret coredms-binding --output "jsonpath={.data.$1}" | base64 --decode
 }
 { secret password; echo; } |
-  .local/venv/bin/python deploy/verify.py --port 19042 --user "$(secret username)" --keyspace "$(secret keyspace)"
+  .local/venv/bin/python deploy/verify.py --host "$member" --user "$(secret username)" --keyspace "$(secret keyspace)"
 
 cat <<'EOF'
 

@@ -2,7 +2,7 @@
 
 A client that shares no code with simbdp. The password comes on standard input.
 
-    kubectl port-forward pod/coredms-0 9042 & verify.py --user t_flights --keyspace t_flights < password
+    verify.py --host POD_ADDRESS --user t_flights --keyspace t_flights < password
 """
 
 import argparse
@@ -36,13 +36,13 @@ def distinct_keys(session, table, key):
 def main():
     """Prints a line a table; ends with 1 when one has another number of keys than its source."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, default=9042)
     parser.add_argument("--user", required=True)
     parser.add_argument("--keyspace", required=True)
     arguments = parser.parse_args()
     profile = ExecutionProfile(
-        # One member through a forwarded port: the others' addresses are the cluster's own.
+        # One member asks the others.
         load_balancing_policy=WhiteListRoundRobinPolicy([arguments.host]),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
         request_timeout=120,
