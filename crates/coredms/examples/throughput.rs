@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use simbdp_api::pipeline::{Format, TableSpec};
 use simbdp_coredms::cassandra::RowEncoder;
-use simbdp_record::{Decoded, Decoder, Origin, Row, RowSchema};
+use simbdp_record::{BatchLimits, Decoder, Origin, RowSchema, Rows};
 
 type Error = Box<dyn std::error::Error>;
 
 /// Bytes of a chunk, as the ingest app reads them.
 const CHUNK: usize = 32 << 10;
-/// Rows of a batch, as the ingest app writes them.
-const BATCH: usize = 512;
+/// Bounds of a batch, as the ingest app has them.
+const LIMITS: BatchLimits = BatchLimits {
+    rows: 512,
+    bytes: 256 << 10,
+};
 
 /// Records of the file, counted by the bare crate.
 fn bare(bytes: &[u8]) -> Result<u64, Error> {
@@ -32,28 +35,25 @@ fn bare(bytes: &[u8]) -> Result<u64, Error> {
 fn decode(
     bytes: &[u8],
     schema: &Arc<RowSchema>,
-    mut batch: impl FnMut(&[Row]) -> Result<(), Error>,
+    mut batch: impl FnMut(&Rows) -> Result<(), Error>,
 ) -> Result<(u64, u64), Error> {
     let origin = Origin {
         source: "bench".to_owned(),
         version: 0,
     };
     let mut decoder = Decoder::new(Format::Csv, schema.clone(), origin);
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows = Rows::bounded(LIMITS);
     for chunk in bytes.chunks(CHUNK) {
-        decoder.push(chunk, &mut |decoded| match decoded {
-            Decoded::Row(row) => rows.push(row),
-            Decoded::Rejected(_) => {}
-        })?;
-        if rows.len() >= BATCH {
-            batch(&rows)?;
-            rows.clear();
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            rest = &rest[decoder.push(rest, &mut rows, &mut |_, _| {})?..];
+            if rows.is_full() {
+                batch(&rows)?;
+                rows.clear();
+            }
         }
     }
-    let totals = decoder.finish(&mut |decoded| match decoded {
-        Decoded::Row(row) => rows.push(row),
-        Decoded::Rejected(_) => {}
-    })?;
+    let totals = decoder.finish(&mut rows, &mut |_, _| {})?;
     batch(&rows)?;
     Ok((totals.accepted, totals.rejected))
 }
@@ -62,8 +62,7 @@ fn decode(
 fn encode(bytes: &[u8], schema: &Arc<RowSchema>, encoder: &RowEncoder) -> Result<u64, Error> {
     let mut encoded = 0;
     decode(bytes, schema, |rows| {
-        let rows = encoder.encode(rows)?;
-        encoded += rows.iter().map(|row| row.bytes() as u64).sum::<u64>();
+        encoded += encoder.encode(rows)?.bytes() as u64;
         Ok(())
     })?;
     Ok(encoded)

@@ -3,7 +3,7 @@
 use simbdp_coredms::admin::*;
 use simbdp_coredms::cassandra::*;
 use simbdp_coredms::*;
-use simbdp_record::{Row, Value};
+use simbdp_record::{Row, Rows, Value};
 use simbdp_testkit::cassandra::Cassandra;
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,7 @@ async fn main() {
             let mut pending = Vec::new();
             let m = if rows == 1 { n / 4 } else { n };
             while id < m {
-                let rows: Vec<_> = (id..(id + 2048).min(m))
+                let rows: Rows = (id..(id + 2048).min(m))
                     .map(|i| Row {
                         values: vec![
                             Some(Value::Bigint(i)),
@@ -107,7 +107,7 @@ async fn main() {
                 let table = table.clone();
                 pending.push(tokio::spawn(async move {
                     loop {
-                        match table.write(rows.clone()).await {
+                        match table.write(&rows).await {
                             Ok(r) => return r.batches,
                             Err(e) => eprintln!("{e}"),
                         }

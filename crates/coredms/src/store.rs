@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use simbdp_api::pipeline::TableSpec;
-use simbdp_record::{Row, Value};
+use simbdp_record::{Rows, Value};
 
 /// A failure of a read or a write.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -60,7 +60,7 @@ pub struct Page {
 /// A session in a tenant's database, as the platform's role.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Prepares the table's statements once. `table` is the declared one; the columns of [`Row::values`] follow it.
+    /// Prepares the table's statements once. `table` is the declared one; the values of [`Rows`] follow it.
     async fn table(&self, keyspace: &str, table: &TableSpec) -> Result<Arc<dyn Table>, StoreError>;
     /// Whether the database answers now.
     async fn ready(&self) -> bool;
@@ -73,7 +73,7 @@ pub trait Table: Send + Sync {
     /// already over are skipped. On return every row is durable at LOCAL_QUORUM, or the error says whether to
     /// try all of them again: repeating is harmless. Groups them by replica set into batches
     /// bounded in bytes, several in flight.
-    async fn write(&self, rows: Vec<Row>) -> Result<WriteReport, StoreError>;
+    async fn write(&self, rows: &Rows) -> Result<WriteReport, StoreError>;
     /// Reads a page of rows at LOCAL_QUORUM.
     async fn read(&self, query: &RowQuery) -> Result<Page, StoreError>;
 }

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use simbdp_api::mounts;
 use simbdp_api::names::{PipelineName, TenantName};
 use simbdp_api::pipeline::{Compression, Format};
+use simbdp_record::BatchLimits;
 
-use crate::decode::BatchLimits;
 use crate::file::FileLimits;
 
 /// Moves staged files and queued messages into a tenant's tables.

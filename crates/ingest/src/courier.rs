@@ -3,6 +3,7 @@
 
 use simbdp_broker::Delivery;
 use simbdp_broker::queue::Tag;
+use simbdp_record::Rows;
 use std::sync::Arc;
 
 use crate::dead_letter::{Condemned, DeadLetters};
@@ -90,15 +91,12 @@ impl Courier {
     }
 
     async fn write(&self, parcel: &[Delivery]) -> Result<(u64, u64), Stopping> {
-        let mut rows = Vec::with_capacity(parcel.len());
+        let mut rows = Rows::default();
         let mut of_row = Vec::with_capacity(parcel.len());
         let mut condemned = Vec::new();
         for delivery in parcel {
-            match self.row(delivery) {
-                Ok(row) => {
-                    rows.push(row);
-                    of_row.push(delivery);
-                }
+            match self.read(delivery, &mut rows) {
+                Ok(()) => of_row.push(delivery),
                 Err(reason) => condemned.push(condemn(delivery, reason)),
             }
         }
@@ -114,9 +112,9 @@ impl Courier {
         Ok((written, rejected))
     }
 
-    fn row(&self, delivery: &Delivery) -> Result<simbdp_record::Row, String> {
+    fn read(&self, delivery: &Delivery, rows: &mut Rows) -> Result<(), String> {
         self.rows
-            .message(&delivery.message.body, &identity(delivery)?)
+            .message(&delivery.message.body, &identity(delivery)?, rows)
     }
 
     async fn dead_letter(&self, condemned: Vec<Condemned<'_>>) -> Result<u64, Stopping> {

@@ -7,7 +7,7 @@ use simbdp_api::pipeline::TableSpec;
 use simbdp_api::wire::rest::RejectedRow;
 use simbdp_api::wire::work::FileWork;
 use simbdp_record::{
-    Decoded, Decoder, FileFault, LineCounter, Origin, Row, RowSchema, SchemaError, Value, message,
+    BatchLimits, Decoder, FileFault, LineCounter, Origin, RowSchema, Rows, SchemaError, message,
 };
 use tokio::sync::mpsc;
 
@@ -17,15 +17,6 @@ use crate::source::messages::Identity;
 
 /// Bytes that are decoded at a time: short enough not to hold up the runtime.
 const CHUNK: usize = 32 * 1024;
-
-/// Bounds of a batch of rows.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchLimits {
-    /// Most rows.
-    pub rows: usize,
-    /// Bytes of memory from which on it is full.
-    pub bytes: usize,
-}
 
 /// How records become rows of one table.
 #[derive(Clone, Debug)]
@@ -41,17 +32,24 @@ impl RowDecoder {
         })
     }
 
-    /// The row of a message, or everything that is wrong with it.
-    pub fn message(&self, body: &[u8], identity: &Identity<'_>) -> Result<Row, String> {
+    /// Adds the row of a message to `rows`, or tells everything that is wrong with it.
+    pub fn message(
+        &self,
+        body: &[u8],
+        identity: &Identity<'_>,
+        rows: &mut Rows,
+    ) -> Result<(), String> {
         // The header has the record's own version; conversion counts from that of its source.
-        let ordinal = i64::try_from(identity.ordinal).unwrap_or(i64::MAX);
-        let base = identity.version.saturating_sub(ordinal);
-        message::convert(&self.schema, body, identity.source, identity.ordinal, base).map_err(
-            |faults| {
-                let reasons: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                reasons.join("; ")
-            },
-        )
+        let Identity {
+            source,
+            ordinal,
+            version,
+        } = *identity;
+        let base = version.saturating_sub(i64::try_from(ordinal).unwrap_or(i64::MAX));
+        message::convert(&self.schema, body, source, ordinal, base, rows).map_err(|faults| {
+            let reasons: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            reasons.join("; ")
+        })
     }
 
     /// A decoder of one file.
@@ -61,11 +59,6 @@ impl RowDecoder {
             version: work.version,
         };
         Decoder::new(work.format, self.schema.clone(), origin)
-    }
-
-    /// Memory of a row beside its text.
-    fn row_bytes(&self) -> usize {
-        self.schema.width() * size_of::<Option<Value>>() + size_of::<Row>()
     }
 }
 
@@ -83,12 +76,9 @@ pub enum Unfinished {
 /// Decodes one file into batches.
 pub struct FileDecoder {
     decoder: Decoder,
-    limits: BatchLimits,
-    row_bytes: usize,
     lines: LineCounter,
-    decoded: Vec<Decoded>,
-    rows: Vec<Row>,
-    bytes: usize,
+    rows: Rows,
+    rejected: Vec<RejectedRow>,
 }
 
 impl FileDecoder {
@@ -96,12 +86,9 @@ impl FileDecoder {
     pub fn new(rows: &RowDecoder, work: &FileWork, limits: BatchLimits) -> Self {
         Self {
             decoder: rows.file(work),
-            limits,
-            row_bytes: rows.row_bytes(),
             lines: LineCounter::new(),
-            decoded: Vec::new(),
-            rows: Vec::new(),
-            bytes: 0,
+            rows: Rows::bounded(limits),
+            rejected: Vec::new(),
         }
     }
 
@@ -109,7 +96,7 @@ impl FileDecoder {
     pub async fn run(
         mut self,
         content: &mut Content,
-        batches: mpsc::Sender<Vec<Row>>,
+        batches: mpsc::Sender<Rows>,
         rejects: &mut RejectWriter,
     ) -> Result<(), Unfinished> {
         let fault = self.decode(content, &batches, rejects).await?;
@@ -123,7 +110,7 @@ impl FileDecoder {
     async fn decode(
         &mut self,
         content: &mut Content,
-        batches: &mpsc::Sender<Vec<Row>>,
+        batches: &mpsc::Sender<Rows>,
         rejects: &mut RejectWriter,
     ) -> Result<Option<String>, Unfinished> {
         let mut buffer = vec![0; CHUNK];
@@ -136,59 +123,55 @@ impl FileDecoder {
                 }
             };
             let chunk = &buffer[..read];
-            let fault = self.push(chunk);
-            self.distribute(read, batches, rejects).await?;
-            match fault {
-                Ok(()) if read > 0 => {}
-                Ok(()) => return Ok(None),
-                Err(fault) => return Ok(Some(fault.to_string())),
+            self.lines.push(chunk);
+            match self.chunk(chunk, batches, rejects).await? {
+                None if read > 0 => {}
+                fault => return Ok(fault.map(|fault| fault.to_string())),
             }
         }
     }
 
-    /// Decodes a chunk; an empty one is the end.
-    fn push(&mut self, chunk: &[u8]) -> Result<(), FileFault> {
-        self.lines.push(chunk);
-        let decoded = &mut self.decoded;
-        let mut sink = |record| decoded.push(record);
-        if chunk.is_empty() {
-            self.decoder.finish(&mut sink).map(drop)
-        } else {
-            self.decoder.push(chunk, &mut sink)
-        }
-    }
-
-    /// Rows go into batches, rejected rows to the reject file.
-    async fn distribute(
+    /// Decodes a chunk, an empty one at the end. Full batches are passed on, rejected rows go to the reject file.
+    async fn chunk(
         &mut self,
-        read: usize,
-        batches: &mpsc::Sender<Vec<Row>>,
+        mut chunk: &[u8],
+        batches: &mpsc::Sender<Rows>,
         rejects: &mut RejectWriter,
-    ) -> Result<(), Unfinished> {
-        let mut decoded = std::mem::take(&mut self.decoded);
-        let text = read / decoded.len().max(1);
-        for record in decoded.drain(..) {
-            match record {
-                Decoded::Row(row) => {
-                    self.bytes += self.row_bytes + text;
-                    self.rows.push(row);
-                    if self.rows.len() >= self.limits.rows || self.bytes >= self.limits.bytes {
-                        self.pass_on(batches).await?;
-                    }
-                }
-                Decoded::Rejected(row) => rejects.push(&row).await?,
+    ) -> Result<Option<FileFault>, Unfinished> {
+        loop {
+            let taken = self.push(chunk);
+            for row in self.rejected.drain(..) {
+                rejects.push(&row).await?;
+            }
+            if self.rows.is_full() {
+                self.pass_on(batches).await?;
+            }
+            match taken {
+                Ok(taken) => chunk = &chunk[taken..],
+                Err(fault) => return Ok(Some(fault)),
+            }
+            if chunk.is_empty() {
+                return Ok(None);
             }
         }
-        self.decoded = decoded;
-        Ok(())
     }
 
-    async fn pass_on(&mut self, batches: &mpsc::Sender<Vec<Row>>) -> Result<(), Unfinished> {
+    /// Decodes from a chunk until the batch is full; an empty one is the end.
+    fn push(&mut self, chunk: &[u8]) -> Result<usize, FileFault> {
+        let mut reject = |_, row| self.rejected.push(row);
+        if chunk.is_empty() {
+            self.decoder.finish(&mut self.rows, &mut reject).map(|_| 0)
+        } else {
+            self.decoder.push(chunk, &mut self.rows, &mut reject)
+        }
+    }
+
+    async fn pass_on(&mut self, batches: &mpsc::Sender<Rows>) -> Result<(), Unfinished> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        self.bytes = 0;
-        let rows = std::mem::take(&mut self.rows);
+        let another = self.rows.another();
+        let rows = std::mem::replace(&mut self.rows, another);
         batches.send(rows).await.map_err(|_| Unfinished::Closed)
     }
 }
@@ -202,7 +185,7 @@ impl From<RejectsClosed> for Unfinished {
 /// Finds the lines and texts of single records, by their ordinals.
 pub struct Locator {
     decoder: Decoder,
-    next: u64,
+    rows: Rows,
 }
 
 impl Locator {
@@ -219,24 +202,18 @@ impl Locator {
         }
         Ok(Self {
             decoder: RowDecoder::new(&table)?.file(work),
-            next: 0,
+            rows: Rows::default(),
         })
     }
 
     /// Reads the next chunk, an empty one at the end; `found` gets each record that ends in it.
     pub fn push(&mut self, chunk: &[u8], found: &mut impl FnMut(u64, RejectedRow)) {
-        let next = &mut self.next;
-        let mut sink = |record| {
-            if let Decoded::Rejected(row) = record {
-                found(*next, row);
-            }
-            *next += 1;
-        };
         // A fault of the file ended the first pass at the same place.
         let _ = if chunk.is_empty() {
-            self.decoder.finish(&mut sink).map(drop)
+            self.decoder.finish(&mut self.rows, found).map(drop)
         } else {
-            self.decoder.push(chunk, &mut sink)
+            self.decoder.push(chunk, &mut self.rows, found).map(drop)
         };
+        self.rows.clear();
     }
 }

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::stream::{self, StreamExt};
 use simbdp_api::pipeline::TableSpec;
 use simbdp_api::wire::work::FileWork;
-use simbdp_record::Row;
+use simbdp_record::{BatchLimits, Rows};
 use tokio::sync::mpsc;
 
 use crate::content::Content;
-use crate::decode::{BatchLimits, FileDecoder, RowDecoder, Unfinished};
+use crate::decode::{FileDecoder, RowDecoder, Unfinished};
 use crate::locate::{LocateError, RefusedRows};
 use crate::metrics::Metrics;
 use crate::rejects::{RejectWriter, RejectsClosed, rejects};
@@ -213,7 +213,7 @@ impl FileIngest {
     async fn write_batches(
         &self,
         work: &FileWork,
-        mut batches: mpsc::Receiver<Vec<Row>>,
+        mut batches: mpsc::Receiver<Rows>,
     ) -> Result<(u64, RefusedRows), Stopping> {
         let mut accepted = 0;
         let mut all_refused = RefusedRows::default();
@@ -231,7 +231,7 @@ impl FileIngest {
         Ok((accepted, all_refused))
     }
 
-    async fn write_batch(&self, rows: Vec<Row>) -> Result<(u64, Vec<Refused>), Stopping> {
+    async fn write_batch(&self, rows: Rows) -> Result<(u64, Vec<Refused>), Stopping> {
         let count = rows.len() as u64;
         let refused = self.sink.write(rows).await?;
         Ok((count - refused.len() as u64, refused))

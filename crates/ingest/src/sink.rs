@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use simbdp_coredms::store::{StoreError, Table};
-use simbdp_record::Row;
+use simbdp_record::Rows;
 
 use crate::metrics::Metrics;
 use crate::retry::{GaveUp, Retry};
@@ -42,37 +42,39 @@ impl Sink {
 
     /// Writes every row that the database takes; returns those that it refuses, by position. On
     /// return all others are durable. Repeating is harmless: each row carries its version.
-    pub async fn write(&self, rows: Vec<Row>) -> Result<Vec<Refused>, Stopping> {
+    pub async fn write(&self, rows: Rows) -> Result<Vec<Refused>, Stopping> {
         let mut refused = Vec::new();
         let mut parts = vec![(0, rows)];
         while let Some((first, mut rows)) = parts.pop() {
             if rows.is_empty() {
                 continue;
             }
-            match self.write_together(&rows).await {
-                Ok(()) => {}
+            let error = match self.write_together(&rows).await {
+                Ok(()) => continue,
                 Err(GaveUp::Stopping(stopping)) => return Err(stopping),
-                Err(GaveUp::Permanent(error)) if rows.len() == 1 => refused.push(Refused {
+                Err(GaveUp::Permanent(error)) => error,
+            };
+            if rows.len() > 1 {
+                let middle = rows.len() / 2;
+                let second = rows.split_off(middle);
+                parts.push((first + middle, second));
+                parts.push((first, rows));
+            } else {
+                refused.extend(rows.iter().map(|row| Refused {
                     index: first,
-                    version: rows[0].version,
+                    version: row.version,
                     reason: error.to_string(),
-                }),
-                Err(GaveUp::Permanent(_)) => {
-                    let middle = rows.len() / 2;
-                    let second = rows.split_off(middle);
-                    parts.push((first + middle, second));
-                    parts.push((first, rows));
-                }
+                }));
             }
         }
         Ok(refused)
     }
 
-    async fn write_together(&self, rows: &[Row]) -> Result<(), GaveUp<StoreError>> {
+    async fn write_together(&self, rows: &Rows) -> Result<(), GaveUp<StoreError>> {
         let transient = |error: &StoreError| matches!(error, StoreError::Transient(_));
         let write = || async {
             let start = Instant::now();
-            let report = self.table.write(rows.to_vec()).await?;
+            let report = self.table.write(rows).await?;
             self.metrics
                 .wrote(rows.len(), report.batches, start.elapsed());
             Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use simbdp_api::pipeline::{Format, TableSpec};
-use simbdp_record::{Decoded, Decoder, Origin, RowSchema};
+use simbdp_record::{BatchLimits, Decoder, Origin, RowSchema, Rows};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -32,20 +32,21 @@ fn decoded(bytes: &[u8], schema: &Arc<RowSchema>) -> Result<(u64, u64), Error> {
         version: 0,
     };
     let mut decoder = Decoder::new(Format::Csv, schema.clone(), origin);
-    let mut rows = Vec::new();
-    let mut sink = |decoded| {
-        if let Decoded::Row(row) = decoded {
-            rows.push(row);
-            // Rows go on to the database in batches; so do they here, to nowhere.
-            if rows.len() == 256 {
+    // Rows go on to the database in batches; so do they here, to nowhere.
+    let mut rows = Rows::bounded(BatchLimits {
+        rows: 512,
+        bytes: usize::MAX,
+    });
+    for chunk in bytes.chunks(CHUNK) {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            rest = &rest[decoder.push(rest, &mut rows, &mut |_, _| {})?..];
+            if rows.is_full() {
                 rows.clear();
             }
         }
-    };
-    for chunk in bytes.chunks(CHUNK) {
-        decoder.push(chunk, &mut sink)?;
     }
-    let totals = decoder.finish(&mut sink)?;
+    let totals = decoder.finish(&mut rows, &mut |_, _| {})?;
     Ok((totals.accepted, totals.rejected))
 }
 

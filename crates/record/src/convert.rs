@@ -6,7 +6,6 @@
 //! - Times: see [`crate::time`]; a timestamp without zone is UTC.
 //! - Blobs: base64, standard alphabet, with or without padding. Lists and maps: JSON.
 
-use std::ops::Range;
 use std::str::FromStr as _;
 
 use base64::Engine as _;
@@ -16,6 +15,7 @@ use bigdecimal::BigDecimal;
 use simbdp_api::column_type::{ColumnType, ScalarType};
 use uuid::Uuid;
 
+use crate::rows::{Cell, OpenRow};
 use crate::schema::ColumnSchema;
 use crate::time::{TimeFault, TimeFormat, iso_date, iso_time, iso_timestamp};
 use crate::value::Value;
@@ -32,35 +32,59 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Converts a CSV field and pushes it; on a fault nothing is pushed.
+/// A field within its record.
+#[derive(Clone, Copy)]
+pub(crate) struct Field<'a> {
+    pub(crate) record: &'a str,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// Where the record was added to the batch.
+    pub(crate) added: usize,
+}
+
+impl<'a> Field<'a> {
+    #[inline]
+    fn text(self) -> &'a str {
+        &self.record[self.start..self.end]
+    }
+
+    /// The field where it is in the batch.
+    #[inline]
+    fn cell(self) -> Cell {
+        Cell::Text {
+            start: self.added + self.start,
+            // No field is longer than a record, of 2 MiB.
+            length: (self.end - self.start) as u32,
+        }
+    }
+}
+
+/// Converts a CSV field and sets the value of `place`; null is left as it is.
 ///
-/// The common types are written straight to their place, each by a function of its own: values that are
-/// handed back by way of results, or meet in one push for all types, are copied through memory so soon
-/// after they were written that the processor stalls on each.
+/// The common types are written straight to their place: values that are handed back by way of results are
+/// copied through memory so soon after they were written that the processor stalls on each.
 #[inline]
 pub(crate) fn csv_field(
     column: &ColumnSchema,
-    record: &str,
-    field: Range<usize>,
-    values: &mut Vec<Option<Value>>,
+    field: Field<'_>,
+    row: &mut OpenRow<'_>,
+    place: usize,
 ) -> Result<(), String> {
-    let short = |field: Range<usize>| digits::short(record.as_bytes(), field.start, field.end);
-    let text = &record[field.clone()];
+    let short = || digits::short(field.record.as_bytes(), field.start, field.end);
+    let text = field.text();
     if column.null_first() && column.is_null_text(text) {
-        null(column)?;
-        push_null(values);
-        return Ok(());
+        return null(column);
     }
     match column.column_type() {
         ColumnType::Scalar(ScalarType::Int) => {
-            if let Some(number) = short(field).or_else(|| text.parse().ok()) {
-                push_int(values, number);
+            if let Some(number) = short().or_else(|| text.parse().ok()) {
+                row.cells[place] = Cell::Int(number);
                 return Ok(());
             }
         }
         ColumnType::Scalar(ScalarType::Bigint) => {
-            if let Some(number) = short(field).map(i64::from).or_else(|| text.parse().ok()) {
-                push_bigint(values, number);
+            if let Some(number) = short().map(i64::from).or_else(|| text.parse().ok()) {
+                row.cells[place] = Cell::Bigint(number);
                 return Ok(());
             }
         }
@@ -69,55 +93,25 @@ pub(crate) fn csv_field(
                 && number.is_finite()
                 && text.len() <= MAX_FIELD_BYTES
             {
-                push_double(values, number);
+                row.cells[place] = Cell::Double(number);
                 return Ok(());
             }
         }
         ColumnType::Scalar(ScalarType::Text)
             if column.takes_text_of(text.len()) && !text.as_bytes().contains(&0) =>
         {
-            push_text(values, text);
+            row.cells[place] = field.cell();
             return Ok(());
         }
         ColumnType::Scalar(ScalarType::Timestamp) if column.time_format.is_none() => {
             if let Ok(millis) = iso_timestamp(text) {
-                push_timestamp(values, millis);
+                row.cells[place] = Cell::Timestamp(millis);
                 return Ok(());
             }
         }
         _ => {}
     }
-    other_field(column, text, values)
-}
-
-#[inline(never)]
-fn push_null(values: &mut Vec<Option<Value>>) {
-    values.push(None);
-}
-
-#[inline(never)]
-fn push_int(values: &mut Vec<Option<Value>>, number: i32) {
-    values.push(Some(Value::Int(number)));
-}
-
-#[inline(never)]
-fn push_bigint(values: &mut Vec<Option<Value>>, number: i64) {
-    values.push(Some(Value::Bigint(number)));
-}
-
-#[inline(never)]
-fn push_double(values: &mut Vec<Option<Value>>, number: f64) {
-    values.push(Some(Value::Double(number)));
-}
-
-#[inline(never)]
-fn push_text(values: &mut Vec<Option<Value>>, text: &str) {
-    values.push(Some(Value::Text(text.to_owned())));
-}
-
-#[inline(never)]
-fn push_timestamp(values: &mut Vec<Option<Value>>, millis: i64) {
-    values.push(Some(Value::Timestamp(millis)));
+    other_field(column, text, row, place)
 }
 
 /// Converts what is not common: other types, nulls and faults.
@@ -125,14 +119,13 @@ fn push_timestamp(values: &mut Vec<Option<Value>>, millis: i64) {
 fn other_field(
     column: &ColumnSchema,
     text: &str,
-    values: &mut Vec<Option<Value>>,
+    row: &mut OpenRow<'_>,
+    place: usize,
 ) -> Result<(), String> {
     if (text.is_empty() && !column.is_text()) || column.is_null_text(text) {
-        null(column)?;
-        values.push(None);
-        return Ok(());
+        return null(column);
     }
-    values.push(Some(checked_value(column, text)?));
+    row.set(place, checked_value(column, text)?);
     Ok(())
 }
 

@@ -7,18 +7,16 @@ mod commas;
 mod framer;
 mod header;
 
-use std::ops::Range;
-
 use simbdp_api::pipeline::Format;
+use simbdp_api::wire::rest::RejectedRow;
 
 use crate::MAX_RECORD_BYTES;
-use crate::convert::csv_field;
-use crate::decoder::{Decoded, Emitter, FileFault, Totals};
+use crate::convert::{Field, csv_field};
+use crate::decoder::{Emitter, FileFault, Totals};
 use crate::framing::Bom;
 use crate::object::Faults;
 use crate::row::RowFault;
-use crate::schema::ColumnSchema;
-use crate::value::Value;
+use crate::rows::Rows;
 
 use framer::{Framer, Record};
 
@@ -44,7 +42,6 @@ impl CsvDecoder {
             records: Records {
                 emitter,
                 order: None,
-                in_order: false,
                 splitter: Splitter::default(),
                 faults: Faults::default(),
             },
@@ -54,25 +51,33 @@ impl CsvDecoder {
     pub(crate) fn push(
         &mut self,
         chunk: &[u8],
-        sink: &mut impl FnMut(Decoded),
-    ) -> Result<(), FileFault> {
-        let (held_back, chunk) = self.bom.strip(chunk);
-        for part in [held_back, chunk] {
-            let mut at = 0;
-            while let Some(record) = self.framer.next(part, &mut at) {
-                self.records.record(&record, sink)?;
-            }
+        rows: &mut Rows,
+        rejects: &mut impl FnMut(u64, RejectedRow),
+    ) -> Result<usize, FileFault> {
+        let (held_back, rest) = self.bom.strip(chunk);
+        if !held_back.is_empty() {
+            self.framer.next(held_back, &mut 0);
         }
-        Ok(())
+        let mut at = 0;
+        while !rows.is_full()
+            && let Some(record) = self.framer.next(rest, &mut at)
+        {
+            self.records.record(&record, rows, rejects)?;
+        }
+        Ok(chunk.len() - rest.len() + at)
     }
 
-    pub(crate) fn finish(&mut self, sink: &mut impl FnMut(Decoded)) -> Result<(), FileFault> {
+    pub(crate) fn finish(
+        &mut self,
+        rows: &mut Rows,
+        rejects: &mut impl FnMut(u64, RejectedRow),
+    ) -> Result<(), FileFault> {
         let held_back = self.bom.finish();
         if !held_back.is_empty() {
             self.framer.next(held_back, &mut 0);
         }
         match self.framer.finish() {
-            Ok(Some(record)) => self.records.record(&record, sink)?,
+            Ok(Some(record)) => self.records.record(&record, rows, rejects)?,
             Ok(None) => {}
             Err(open) => return Err(self.records.unbalanced(&open)),
         }
@@ -91,8 +96,6 @@ struct Records {
     emitter: Emitter,
     /// For each field of a record the index of its column; absent until the header is read.
     order: Option<Vec<usize>>,
-    /// Whether the fields come in the order of the columns, as in most files.
-    in_order: bool,
     splitter: Splitter,
     faults: Faults,
 }
@@ -102,44 +105,60 @@ impl Records {
     fn record(
         &mut self,
         record: &Record<'_>,
-        sink: &mut impl FnMut(Decoded),
+        rows: &mut Rows,
+        rejects: &mut impl FnMut(u64, RejectedRow),
     ) -> Result<(), FileFault> {
-        let Some(order) = &self.order else {
+        if self.order.is_none() {
             let order = header::read(&self.emitter.schema, record, &mut self.splitter)?;
-            self.in_order = order.is_sorted();
             self.order = Some(order);
             return Ok(());
-        };
-        let mut values = self.emitter.values();
-        let start = values.len();
-        let mut row = RowBuilder {
-            columns: self.emitter.schema.columns(),
-            order,
-            values: &mut values,
-            faults: &mut self.faults,
-            fields: 0,
-        };
-        let read = match check(record) {
-            Ok(text) => {
-                self.splitter
-                    .split(text, record.quoted_on.is_some(), |record, field| {
-                        row.field(record, field)
-                    });
-                row.end()
-            }
-            Err(reason) => {
-                let column = invalid_field(record, &mut self.splitter)
-                    .and_then(|index| order.get(index))
-                    .map(|&column| self.emitter.schema.columns()[column].source().to_owned());
-                Err(vec![RowFault { column, reason }])
-            }
-        };
-        sink(match read {
-            Ok(()) if self.in_order => self.emitter.row(values),
-            Ok(()) => self.emitter.row(arranged(values, start, order)),
-            Err(faults) => self.emitter.rejected(record.line, record.raw, faults),
-        });
+        }
+        match self.read(record, rows) {
+            Ok(()) => self.emitter.accept(rows),
+            Err(faults) => self
+                .emitter
+                .reject(rows, record.line, record.raw, faults, rejects),
+        }
         Ok(())
+    }
+
+    /// Reads a record into an open row.
+    #[inline]
+    fn read(&mut self, record: &Record<'_>, rows: &mut Rows) -> Result<(), Vec<RowFault>> {
+        let columns = self.emitter.schema.columns();
+        let order = self.order.as_deref().unwrap_or_default();
+        let text = check(record).map_err(|reason| {
+            let column = invalid_field(record, &mut self.splitter)
+                .and_then(|index| order.get(index))
+                .map(|&column| columns[column].source().to_owned());
+            vec![RowFault { column, reason }]
+        })?;
+        let fields = self.splitter.split(text, record.quoted_on.is_some());
+        if fields.ends.len() != order.len() {
+            return Err(vec![miscounted(fields.ends.len(), order.len())]);
+        }
+        let mut row = self.emitter.open(rows);
+        let added = row.add(fields.text);
+        let mut start = 0;
+        for (&place, &end) in order.iter().zip(fields.ends) {
+            let column = &columns[place];
+            let field = Field {
+                record: fields.text,
+                start,
+                end,
+                added,
+            };
+            if let Err(reason) = csv_field(column, field, &mut row, place) {
+                self.faults
+                    .push(RowFault::of_column(column.source(), reason));
+            }
+            start = end + fields.gap;
+        }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(self.faults.take())
+        }
     }
 
     /// The fault of a file that ends within a quoted field.
@@ -161,15 +180,11 @@ impl Records {
     }
 }
 
-/// The values of a record, from `start` on in the order of the file's fields, in that of the columns.
-fn arranged(mut values: Vec<Option<Value>>, start: usize, order: &[usize]) -> Vec<Option<Value>> {
-    let mut by_column: Vec<Option<Value>> = Vec::with_capacity(values.len());
-    by_column.extend(values.drain(..start));
-    by_column.resize(start + order.len(), None);
-    for (value, &column) in values.into_iter().zip(order) {
-        by_column[start + column] = value;
-    }
-    by_column
+fn miscounted(fields: usize, wanted: usize) -> RowFault {
+    RowFault::of_row(format!(
+        "the record has {fields} field{}, but the header has {wanted}: write each field, empty where there is no value, and put fields with commas in quotation marks",
+        if fields == 1 { "" } else { "s" },
+    ))
 }
 
 /// The record as text, or what is wrong with it as a whole.
@@ -208,49 +223,6 @@ fn invalid_field(record: &Record<'_>, splitter: &mut Splitter) -> Option<usize> 
         .checked_sub(1)
 }
 
-/// Converts the fields of one record.
-struct RowBuilder<'a> {
-    columns: &'a [ColumnSchema],
-    order: &'a [usize],
-    values: &'a mut Vec<Option<Value>>,
-    faults: &'a mut Faults,
-    fields: usize,
-}
-
-impl RowBuilder<'_> {
-    #[inline]
-    fn field(&mut self, record: &str, field: Range<usize>) {
-        let position = self.fields;
-        self.fields += 1;
-        let Some(&index) = self.order.get(position) else {
-            return;
-        };
-        let column = &self.columns[index];
-        if let Err(reason) = csv_field(column, record, field, self.values) {
-            self.faults
-                .push(RowFault::of_column(column.source(), reason));
-        }
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Vec<RowFault>> {
-        if self.fields != self.order.len() {
-            self.faults.take();
-            return Err(vec![RowFault::of_row(format!(
-                "the record has {} field{}, but the header has {}: write each field, empty where there is no value, and put fields with commas in quotation marks",
-                self.fields,
-                if self.fields == 1 { "" } else { "s" },
-                self.order.len(),
-            ))]);
-        }
-        if self.faults.is_empty() {
-            Ok(())
-        } else {
-            Err(self.faults.take())
-        }
-    }
-}
-
 /// Cuts a record into its fields; keeps its buffers.
 pub(crate) struct Splitter {
     csv: csv_core::Reader,
@@ -268,31 +240,49 @@ impl Default for Splitter {
     }
 }
 
+/// The fields of a record.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    /// The record, without the quotation marks that enclose fields.
+    pub(crate) text: &'a str,
+    /// Where each field ends.
+    pub(crate) ends: &'a [usize],
+    /// Bytes from the end of a field to the start of the next one.
+    pub(crate) gap: usize,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn texts(self) -> impl Iterator<Item = &'a str> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let text = &self.text[start..end];
+            start = end + self.gap;
+            text
+        })
+    }
+}
+
 impl Splitter {
     /// Cuts a whole record.
     #[inline]
-    pub(crate) fn split(
-        &mut self,
-        record: &str,
-        quoted: bool,
-        mut field: impl FnMut(&str, Range<usize>),
-    ) {
-        let (text, ends, gap) = if quoted {
-            let count = self.count(record.as_bytes());
-            let ends = &self.ends[..count];
-            let length = ends.last().copied().unwrap_or(0);
-            // Taking quotation marks away leaves UTF-8 as it is.
-            let text = std::str::from_utf8(&self.text[..length]).unwrap_or_default();
-            (text, ends, 0)
-        } else {
+    pub(crate) fn split<'a>(&'a mut self, record: &'a str, quoted: bool) -> Fields<'a> {
+        if !quoted {
             commas::find(record.as_bytes(), &mut self.ends);
             self.ends.push(record.len());
-            (record, self.ends.as_slice(), 1)
-        };
-        let mut start = 0;
-        for &end in ends {
-            field(text, start..end);
-            start = end + gap;
+            return Fields {
+                text: record,
+                ends: &self.ends,
+                gap: 1,
+            };
+        }
+        let count = self.count(record.as_bytes());
+        let ends = &self.ends[..count];
+        let length = ends.last().copied().unwrap_or(0);
+        Fields {
+            // Taking quotation marks away leaves UTF-8 as it is.
+            text: std::str::from_utf8(&self.text[..length]).unwrap_or_default(),
+            ends,
+            gap: 0,
         }
     }
 

@@ -1,7 +1,7 @@
-//! Decodes a file: chunks of its uncompressed bytes go in, rows and rejected rows come out.
+//! Decodes a file: chunks of its uncompressed bytes go in, batches of rows and rejected rows come out.
 //!
 //! The input may be cut anywhere: the result is the same. At most one record is held, of at most
-//! [`crate::MAX_RECORD_BYTES`], so the rows of one chunk are all that is in memory at a time.
+//! [`crate::MAX_RECORD_BYTES`]; the batch is bounded by its own limits.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use simbdp_api::wire::rest::RejectedRow;
 use crate::RAW_LIMIT;
 use crate::csv::CsvDecoder;
 use crate::ndjson::NdjsonDecoder;
-use crate::row::{Row, RowFault, push_identity, version};
+use crate::row::{RowFault, set_identity, version};
+use crate::rows::{OpenRow, Rows};
 use crate::schema::RowSchema;
-use crate::value::Value;
 
 /// Where records come from: what identity and version are made of.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,15 +23,6 @@ pub struct Origin {
     pub source: String,
     /// Version of the record with ordinal 0, microseconds since 1970; record n has this plus n.
     pub version: i64,
-}
-
-/// A record, decoded.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Decoded {
-    /// It conforms.
-    Row(Row),
-    /// It does not; the file goes on.
-    Rejected(RejectedRow),
 }
 
 /// What was decoded so far. Records are counted before filtering.
@@ -45,7 +36,7 @@ pub struct Totals {
     pub rejected: u64,
 }
 
-/// Why a file cannot be decoded, or not further. The rows before it have been handed out.
+/// Why a file cannot be decoded, or not further. The rows before it are in the batch.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum FileFault {
     /// Nothing is in it.
@@ -178,25 +169,36 @@ impl Decoder {
         }
     }
 
-    /// Decodes the next chunk of the uncompressed file; `sink` gets the records that end in it, in order.
+    /// Decodes from the next chunk of the uncompressed file until it ends or `rows` is full; returns how many
+    /// bytes that took, the others are to come again. `rejects` gets each record that does not conform, with
+    /// its ordinal.
     ///
     /// # Errors
     /// What makes the rest of the file undecodable; every later call returns the same.
-    pub fn push(&mut self, chunk: &[u8], sink: &mut impl FnMut(Decoded)) -> Result<(), FileFault> {
+    pub fn push(
+        &mut self,
+        chunk: &[u8],
+        rows: &mut Rows,
+        rejects: &mut impl FnMut(u64, RejectedRow),
+    ) -> Result<usize, FileFault> {
         self.guard(|inner| match inner {
-            Inner::Csv(csv) => csv.push(chunk, sink),
-            Inner::Ndjson(ndjson) => ndjson.push(chunk, sink),
+            Inner::Csv(csv) => csv.push(chunk, rows, rejects),
+            Inner::Ndjson(ndjson) => ndjson.push(chunk, rows, rejects),
         })
     }
 
-    /// Ends the file; `sink` gets the last record where no newline follows it.
+    /// Ends the file: the last record comes now where no newline follows it.
     ///
     /// # Errors
     /// What is wrong with the file as a whole.
-    pub fn finish(&mut self, sink: &mut impl FnMut(Decoded)) -> Result<Totals, FileFault> {
+    pub fn finish(
+        &mut self,
+        rows: &mut Rows,
+        rejects: &mut impl FnMut(u64, RejectedRow),
+    ) -> Result<Totals, FileFault> {
         self.guard(|inner| match inner {
-            Inner::Csv(csv) => csv.finish(sink),
-            Inner::Ndjson(ndjson) => ndjson.finish(sink),
+            Inner::Csv(csv) => csv.finish(rows, rejects),
+            Inner::Ndjson(ndjson) => ndjson.finish(rows, rejects),
         })
         .map(|()| self.totals())
     }
@@ -209,10 +211,10 @@ impl Decoder {
         }
     }
 
-    fn guard(
+    fn guard<T>(
         &mut self,
-        step: impl FnOnce(&mut Inner) -> Result<(), FileFault>,
-    ) -> Result<(), FileFault> {
+        step: impl FnOnce(&mut Inner) -> Result<T, FileFault>,
+    ) -> Result<T, FileFault> {
         if let Some(fault) = &self.failed {
             return Err(fault.clone());
         }
@@ -239,27 +241,35 @@ impl Emitter {
         }
     }
 
-    /// Values of the next record, so far its identity where the table has no key.
+    /// Opens a row for the next record; its identity, where the table has no key, is set and not in the way.
     #[inline]
-    pub(crate) fn values(&self) -> Vec<Option<Value>> {
-        let mut values = Vec::with_capacity(self.schema.width());
+    pub(crate) fn open<'a>(&self, rows: &'a mut Rows) -> OpenRow<'a> {
+        let mut row = rows.open(self.schema.width());
         if self.schema.has_identity() {
-            push_identity(&mut values, &self.origin.source, self.totals.records);
+            set_identity(&mut row, &self.origin.source, self.totals.records);
         }
-        values
+        row
     }
 
-    /// The next record conforms.
+    /// The open row is the next record.
     #[inline]
-    pub(crate) fn row(&mut self, values: Vec<Option<Value>>) -> Decoded {
-        let version = version(self.origin.version, self.totals.records);
+    pub(crate) fn accept(&mut self, rows: &mut Rows) {
+        rows.close(version(self.origin.version, self.totals.records));
         self.totals.records += 1;
         self.totals.accepted += 1;
-        Decoded::Row(Row { values, version })
     }
 
-    /// The next record does not conform.
-    pub(crate) fn rejected(&mut self, line: u64, raw: &[u8], faults: Vec<RowFault>) -> Decoded {
+    /// The next record does not conform; an open row is forgotten.
+    pub(crate) fn reject(
+        &mut self,
+        rows: &mut Rows,
+        line: u64,
+        raw: &[u8],
+        faults: Vec<RowFault>,
+        rejects: &mut impl FnMut(u64, RejectedRow),
+    ) {
+        rows.discard();
+        let ordinal = self.totals.records;
         self.totals.records += 1;
         self.totals.rejected += 1;
         let mut faults = faults.into_iter();
@@ -270,12 +280,13 @@ impl Emitter {
             reason.push_str("; ");
             reason.push_str(&fault.to_string());
         }
-        Decoded::Rejected(RejectedRow {
+        let rejected = RejectedRow {
             line,
             column,
             reason,
             raw: kept(raw),
-        })
+        };
+        rejects(ordinal, rejected);
     }
 }
 

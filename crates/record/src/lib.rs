@@ -6,7 +6,7 @@
 //! |---|---|
 //! | a table's declaration → [`RowSchema`] | [`schema`] |
 //! | bytes of a file → [`Rows`] and rejected rows | [`decoder`] |
-//! | one message → row | [`message`] |
+//! | one message → its row | [`message`] |
 //! | value → JSON, query parameter → value | [`json`] |
 //! | name of a file → format and compression | [`file_name`] |
 //! | file against its pipeline's constraints | [`constraints`] |
@@ -33,7 +33,7 @@ pub mod schema;
 pub mod value;
 
 pub use constraints::{FileRules, Violation};
-pub use decoder::{Decoded, Decoder, FileFault, Origin, Totals};
+pub use decoder::{Decoder, FileFault, Origin, Totals};
 pub use file_name::{FileName, FileNameError};
 pub use lines::LineCounter;
 pub use row::{Row, RowFault};

@@ -1,22 +1,24 @@
-//! Converts one message: a JSON object. The gateway validates with it, the ingest app converts with it.
+//! Converts messages: JSON objects. The gateway validates with it, the ingest app converts with it.
 
 use crate::MAX_RECORD_BYTES;
 use crate::object::ObjectReader;
-use crate::row::{Row, RowFault, push_identity, version};
+use crate::row::{RowFault, set_identity, version};
+use crate::rows::Rows;
 use crate::schema::RowSchema;
 
-/// Converts a message to a row. `source` and `ordinal` are its identity, `base` is the version of
-/// ordinal 0 of its source: the row has `base` plus `ordinal`.
+/// Converts a message and adds the row to `rows`. `source` and `ordinal` are its identity, `base` is the
+/// version of ordinal 0 of its source: the row has `base` plus `ordinal`.
 ///
 /// # Errors
-/// Every fault of the message, at most 16 and how many more there are.
+/// Every fault of the message, at most 16 and how many more there are; nothing is added then.
 pub fn convert(
     schema: &RowSchema,
     body: &[u8],
     source: &str,
     ordinal: u64,
     base: i64,
-) -> Result<Row, Vec<RowFault>> {
+    rows: &mut Rows,
+) -> Result<(), Vec<RowFault>> {
     if body.len() > MAX_RECORD_BYTES {
         let reason = format!(
             "has {} bytes, but a record takes at most {MAX_RECORD_BYTES} (2 MiB)",
@@ -24,15 +26,16 @@ pub fn convert(
         );
         return Err(vec![RowFault::of_row(reason)]);
     }
-    let mut values = Vec::with_capacity(schema.width());
+    let mut row = rows.open(schema.width());
     if schema.has_identity() {
-        push_identity(&mut values, source, ordinal);
+        set_identity(&mut row, source, ordinal);
     }
-    ObjectReader::default().read(schema, body, &mut values)?;
-    Ok(Row {
-        values,
-        version: version(base, ordinal),
-    })
+    let read = ObjectReader::default().read(schema, body, &mut row);
+    match read {
+        Ok(()) => rows.close(version(base, ordinal)),
+        Err(_) => rows.discard(),
+    }
+    read
 }
 
 /// Whether a message conforms, without making a row of it.
@@ -40,7 +43,7 @@ pub fn convert(
 /// # Errors
 /// As [`convert`].
 pub fn validate(schema: &RowSchema, body: &[u8]) -> Result<(), Vec<RowFault>> {
-    convert(schema, body, "", 0, 0).map(drop)
+    convert(schema, body, "", 0, 0, &mut Rows::default())
 }
 
 /// The records of an NDJSON body: its lines that are not blank, each with its number, from 1.

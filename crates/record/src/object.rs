@@ -16,6 +16,7 @@ use simbdp_api::column_type::{ColumnType, ScalarType};
 
 use crate::convert::{check_key, null, scalar, shown, too_long};
 use crate::row::RowFault;
+use crate::rows::OpenRow;
 use crate::schema::{ColumnSchema, RowSchema};
 use crate::time::TimeFormat;
 use crate::value::Value;
@@ -69,12 +70,12 @@ pub(crate) struct ObjectReader {
 }
 
 impl ObjectReader {
-    /// Reads one object and appends a value for each declared column. On faults `values` is void.
+    /// Reads one object into the values of the declared columns. On faults `row` is void.
     pub(crate) fn read(
         &mut self,
         schema: &RowSchema,
         record: &[u8],
-        values: &mut Vec<Option<Value>>,
+        row: &mut OpenRow<'_>,
     ) -> Result<(), Vec<RowFault>> {
         let text = std::str::from_utf8(record).map_err(|error| {
             vec![RowFault::of_row(format!(
@@ -83,8 +84,6 @@ impl ObjectReader {
             ))]
         })?;
         check_is_object(text).map_err(|reason| vec![RowFault::of_row(reason)])?;
-        let start = values.len();
-        values.resize(start + schema.columns().len(), None);
         self.seen.clear();
         self.seen.resize(schema.columns().len(), false);
         self.faults = Faults::default();
@@ -92,7 +91,7 @@ impl ObjectReader {
         let fields = Fields {
             schema,
             reader: self,
-            values: &mut values[start..],
+            row,
         };
         let read = fields.deserialize(&mut json).and_then(|()| json.end());
         if let Err(error) = read {
@@ -168,13 +167,13 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
-struct Fields<'a> {
+struct Fields<'a, 'r> {
     schema: &'a RowSchema,
     reader: &'a mut ObjectReader,
-    values: &'a mut [Option<Value>],
+    row: &'a mut OpenRow<'r>,
 }
 
-impl Fields<'_> {
+impl Fields<'_, '_> {
     fn column(&mut self, position: usize, name: &str) -> Option<usize> {
         let columns = self.schema.columns();
         if let Some(&guess) = self.reader.order.get(position)
@@ -197,7 +196,8 @@ impl Fields<'_> {
     fn field(&mut self, index: usize, raw: &RawValue) {
         let column = &self.schema.columns()[index];
         match field(column, raw.get()) {
-            Ok(value) => self.values[index] = value,
+            Ok(Some(value)) => self.row.set(index, value),
+            Ok(None) => {}
             Err(reason) => self
                 .reader
                 .faults
@@ -206,14 +206,14 @@ impl Fields<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Fields<'_> {
+impl<'de> DeserializeSeed<'de> for Fields<'_, '_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Fields<'_> {
+impl<'de> Visitor<'de> for Fields<'_, '_> {
     type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")

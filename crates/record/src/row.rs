@@ -2,6 +2,7 @@
 
 use simbdp_api::column_type::{ColumnType, ScalarType};
 
+use crate::rows::OpenRow;
 use crate::value::Value;
 
 /// Name of the identity column with the source id, first part of the partition key.
@@ -56,15 +57,15 @@ impl RowFault {
     }
 }
 
-/// Pushes the identity columns' values.
-pub(crate) fn push_identity(values: &mut Vec<Option<Value>>, source: &str, ordinal: u64) {
+/// Sets the identity columns' values; what is set later are the declared columns.
+pub(crate) fn set_identity(row: &mut OpenRow<'_>, source: &str, ordinal: u64) {
     // A bucket beyond i32 would take 2 * 10^13 records of one source: saturate rather than wrap.
     let bucket = i32::try_from(ordinal / BUCKET_SIZE).unwrap_or(i32::MAX);
-    values.push(Some(Value::Text(source.to_owned())));
-    values.push(Some(Value::Int(bucket)));
-    values.push(Some(Value::Bigint(
-        i64::try_from(ordinal).unwrap_or(i64::MAX),
-    )));
+    let ordinal = i64::try_from(ordinal).unwrap_or(i64::MAX);
+    row.set(0, Value::Text(source.to_owned()));
+    row.set(1, Value::Int(bucket));
+    row.set(2, Value::Bigint(ordinal));
+    row.skip(IDENTITY_COLUMNS.len());
 }
 
 /// The version of a record: the base plus its ordinal.

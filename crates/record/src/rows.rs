@@ -281,6 +281,7 @@ pub(crate) struct OpenRow<'a> {
 }
 
 impl OpenRow<'_> {
+    /// Sets the value at a place.
     pub(crate) fn set(&mut self, place: usize, value: Value) {
         self.cells[place] = match value {
             Value::Int(number) => Cell::Int(number),
@@ -298,6 +299,12 @@ impl OpenRow<'_> {
             },
             value => self.other(value),
         };
+    }
+
+    /// Counts places from behind the first `count` values on.
+    pub(crate) fn skip(&mut self, count: usize) {
+        let cells = std::mem::take(&mut self.cells);
+        self.cells = &mut cells[count..];
     }
 
     /// Adds a text for cells to point into; returns where it starts.

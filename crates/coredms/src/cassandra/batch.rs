@@ -57,9 +57,9 @@ pub(crate) struct Limits {
 /// Fills one batch after the other.
 struct Filler {
     limits: Limits,
-    open: Vec<EncodedRow>,
+    open: Vec<usize>,
     bytes: usize,
-    full: Vec<Vec<EncodedRow>>,
+    full: Vec<Vec<usize>>,
 }
 
 impl Filler {
@@ -70,53 +70,48 @@ impl Filler {
         }
     }
 
-    fn add(&mut self, row: EncodedRow, bytes: usize) {
-        if self.bytes + row.cost > bytes || self.open.len() >= self.limits.rows {
+    fn add(&mut self, row: usize, cost: usize, bytes: usize) {
+        if self.bytes + cost > bytes || self.open.len() >= self.limits.rows {
             self.close();
         }
-        self.bytes += row.cost;
+        self.bytes += cost;
         self.open.push(row);
     }
 }
 
-/// Splits rows into batches, each of rows on the same members. A row beyond the limits goes alone.
-pub(crate) fn split(
-    mut rows: Vec<EncodedRow>,
-    ring: &Ring,
-    limits: Limits,
-) -> Vec<Vec<EncodedRow>> {
-    rows.sort_by_cached_key(|row| (ring.replica_set(row.token), row.token));
+/// Splits rows into batches, each of rows on the same members; a batch has its rows' positions. A row beyond
+/// the limits goes alone.
+pub(crate) fn split(rows: &[EncodedRow], ring: &Ring, limits: Limits) -> Vec<Vec<usize>> {
+    let place =
+        |(index, row): (usize, &EncodedRow)| (ring.replica_set(row.token), row.token, index);
+    let mut order: Vec<_> = rows.iter().enumerate().map(place).collect();
+    order.sort_unstable();
     let mut filler = Filler {
         limits,
         open: Vec::new(),
         bytes: 0,
         full: Vec::new(),
     };
-    let mut current = None;
-    let mut rows = rows.into_iter().peekable();
-    while let Some(first) = rows.next() {
-        let (token, set) = (first.token, ring.replica_set(first.token));
-        if current.replace(set) != Some(set) {
-            filler.close();
+    for members in order.chunk_by(|(one, ..), (other, ..)| one == other) {
+        for partition in members.chunk_by(|(_, one, _), (_, other, _)| one == other) {
+            let cost = |(_, _, row): &(u32, i64, usize)| rows[*row].cost;
+            let large =
+                partition.len() > 1 && partition.iter().map(cost).sum::<usize>() > limits.bytes;
+            let bytes = if large {
+                filler.close();
+                limits.partition_bytes
+            } else {
+                limits.bytes
+            };
+            for at in partition {
+                filler.add(at.2, cost(at), bytes);
+            }
+            if large {
+                filler.close();
+            }
         }
-        let mut partition = vec![first];
-        while let Some(row) = rows.next_if(|row| row.token == token) {
-            partition.push(row);
-        }
-        let large = partition.iter().map(|row| row.cost).sum::<usize>() > limits.bytes;
-        if large && partition.len() > 1 {
-            filler.close();
-            partition
-                .into_iter()
-                .for_each(|row| filler.add(row, limits.partition_bytes));
-            filler.close();
-        } else {
-            partition
-                .into_iter()
-                .for_each(|row| filler.add(row, limits.bytes));
-        }
+        filler.close();
     }
-    filler.close();
     filler.full
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 use super::{Limits, Ring, split};
-use crate::cassandra::encode::{Cells, EncodedRow};
+use crate::cassandra::encode::EncodedRow;
 
 const MEMBERS: u128 = 6;
 const TOKENS_EACH: u128 = 4;
@@ -54,10 +54,18 @@ fn ring(owners: &[(i64, Uuid)]) -> Ring {
 
 fn row(token: i64, cost: usize) -> EncodedRow {
     EncodedRow {
-        cells: Cells::default(),
+        values: 0..0,
         token,
         cost,
     }
+}
+
+/// The rows of each batch.
+fn batches(rows: &[EncodedRow], ring: &Ring) -> Vec<Vec<EncodedRow>> {
+    split(rows, ring, LIMITS)
+        .iter()
+        .map(|batch| batch.iter().map(|row| rows[*row].clone()).collect())
+        .collect()
 }
 
 const LIMITS: Limits = Limits {
@@ -70,7 +78,7 @@ const LIMITS: Limits = Limits {
 fn every_batch_lies_on_one_set_of_members() {
     let owners = owners();
     let rows: Vec<_> = (1_000..11_000).map(|n| row(spread(n), 150)).collect();
-    let batches = split(rows.clone(), &ring(&owners), LIMITS);
+    let batches = batches(&rows, &ring(&owners));
     let mut sets: HashMap<BTreeSet<Uuid>, usize> = HashMap::new();
     for batch in &batches {
         let members = walk(&owners, batch[0].token);
@@ -111,14 +119,15 @@ fn tokens_at_and_beyond_the_ends_belong_to_the_next_one() {
 fn on_three_members_with_three_replicas_all_rows_go_together() {
     let members: Vec<_> = (0..3).map(Uuid::from_u128).collect();
     let ring = Ring::new((0..12).map(|n| (spread(n), members.clone())));
-    let batches = split((0..64).map(|n| row(spread(n), 10)).collect(), &ring, LIMITS);
+    let rows: Vec<_> = (0..64).map(|n| row(spread(n), 10)).collect();
+    let batches = batches(&rows, &ring);
     assert_eq!(batches.len(), 1);
 }
 
 #[test]
 fn one_partition_may_fill_a_larger_batch() {
     let rows: Vec<_> = (0..60).map(|_| row(5, 500)).collect();
-    let batches = split(rows, &Ring::default(), LIMITS);
+    let batches = batches(&rows, &Ring::default());
     let sizes: Vec<_> = batches.iter().map(Vec::len).collect();
     assert_eq!(sizes, [32, 28]);
 }
@@ -127,7 +136,7 @@ fn one_partition_may_fill_a_larger_batch() {
 fn a_large_partition_never_shares_its_batch() {
     let mut rows: Vec<_> = (0..20).map(|_| row(5, 500)).collect();
     rows.extend((10..20).map(|n| row(n, 100)));
-    let batches = split(rows, &Ring::default(), LIMITS);
+    let batches = batches(&rows, &Ring::default());
     for batch in batches {
         let partitions: BTreeSet<_> = batch.iter().map(|row| row.token).collect();
         let bytes = batch.iter().map(|row| row.cost).sum::<usize>();
@@ -138,7 +147,7 @@ fn a_large_partition_never_shares_its_batch() {
 #[test]
 fn a_row_beyond_every_limit_goes_alone() {
     let rows = vec![row(1, 100), row(2, 1_000_000), row(3, 100)];
-    let batches = split(rows, &Ring::default(), LIMITS);
+    let batches = batches(&rows, &Ring::default());
     let sizes: Vec<_> = batches
         .iter()
         .map(|batch| batch.iter().map(|row| row.cost).collect::<Vec<_>>())

@@ -11,7 +11,7 @@ use scylla::serialize::value::SerializeValue;
 use scylla::serialize::writers::{CellWriter, RowWriter};
 use scylla::value::CqlTimestamp;
 use simbdp_api::column_type::{ColumnType, ScalarType};
-use simbdp_record::{Row, Value};
+use simbdp_record::{RowRef, Rows, Value, ValueRef};
 
 /// What a cell costs a member beside its value: timestamp, TTL, time of deletion.
 const CELL_OVERHEAD: usize = 20;
@@ -25,7 +25,7 @@ const LONGEST_KEY: usize = 65_535;
 /// Length of a null in the protocol.
 const NULL: i32 = -1;
 
-/// Columns of a table in the order of [`Row::values`].
+/// Columns of a table in the order of [`simbdp_record::Row::values`].
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub columns: Vec<(String, ColumnType)>,
@@ -79,33 +79,33 @@ pub(crate) struct Cells(Vec<u8>);
 
 impl Cells {
     /// Appends a value and returns its place, without the length.
+    #[inline]
     pub(crate) fn push(
         &mut self,
         column_type: ColumnType,
-        value: Option<&Value>,
+        value: Option<ValueRef<'_>>,
     ) -> Result<Range<usize>, String> {
         let start = self.0.len() + size_of::<i32>();
-        match value {
-            None => self.0.extend_from_slice(&NULL.to_be_bytes()),
-            Some(value) => match column_type {
-                ColumnType::Scalar(scalar) if self.push_common(scalar, value) => {}
-                _ => put(column_type, value, &mut self.0)?,
-            },
+        match (column_type, value) {
+            (_, None) => self.0.extend_from_slice(&NULL.to_be_bytes()),
+            (ColumnType::Scalar(scalar), Some(value)) if self.push_common(scalar, value) => {}
+            (_, Some(ValueRef::Other(value))) => put(column_type, value, &mut self.0)?,
+            (_, Some(value)) => put(column_type, &value.into(), &mut self.0)?,
         }
         Ok(start..self.0.len())
     }
 
     /// Appends a value of a common type, without the driver's tests of what the column's type may be.
     #[inline]
-    fn push_common(&mut self, scalar: ScalarType, value: &Value) -> bool {
+    fn push_common(&mut self, scalar: ScalarType, value: ValueRef<'_>) -> bool {
         match (scalar, value) {
-            (ScalarType::Int, Value::Int(v)) => self.push_raw(&v.to_be_bytes()),
-            (ScalarType::Text, Value::Text(v)) => self.push_raw(v.as_bytes()),
-            (ScalarType::Bigint, Value::Bigint(v)) => self.push_raw(&v.to_be_bytes()),
-            (ScalarType::Double, Value::Double(v)) => self.push_raw(&v.to_be_bytes()),
-            (ScalarType::Timestamp, Value::Timestamp(v)) => self.push_raw(&v.to_be_bytes()),
-            (ScalarType::Uuid, Value::Uuid(v)) => self.push_raw(v.as_bytes()),
-            (ScalarType::Boolean, Value::Boolean(v)) => self.push_raw(&[u8::from(*v)]),
+            (ScalarType::Int, ValueRef::Int(v)) => self.push_raw(&v.to_be_bytes()),
+            (ScalarType::Text, ValueRef::Text(v)) => self.push_raw(v.as_bytes()),
+            (ScalarType::Bigint, ValueRef::Bigint(v)) => self.push_raw(&v.to_be_bytes()),
+            (ScalarType::Double, ValueRef::Double(v)) => self.push_raw(&v.to_be_bytes()),
+            (ScalarType::Timestamp, ValueRef::Timestamp(v)) => self.push_raw(&v.to_be_bytes()),
+            (ScalarType::Boolean, ValueRef::Boolean(v)) => self.push_raw(&[u8::from(v)]),
+            (ScalarType::Uuid, ValueRef::Other(Value::Uuid(v))) => self.push_raw(v.as_bytes()),
             _ => return false,
         }
         true
@@ -118,15 +118,24 @@ impl Cells {
         self.0.extend_from_slice(&length.to_be_bytes());
         self.0.extend_from_slice(bytes);
     }
+
+    /// All of them, to be sent.
+    pub(crate) fn values(&self) -> Values<'_> {
+        Values(&self.0)
+    }
 }
 
-impl SerializeRow for Cells {
+/// Values that are sent together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Values<'a>(&'a [u8]);
+
+impl SerializeRow for Values<'_> {
     fn serialize(
         &self,
         _: &RowSerializationContext<'_>,
         writer: &mut RowWriter,
     ) -> Result<(), SerializationError> {
-        let mut rest = self.0.as_slice();
+        let mut rest = self.0;
         while let Some((length, tail)) = rest.split_first_chunk() {
             let cell = writer.make_cell_writer();
             match usize::try_from(i32::from_be_bytes(*length)) {
@@ -149,80 +158,94 @@ impl SerializeRow for Cells {
     }
 }
 
-/// A row that is ready to be sent.
+/// A row among [`EncodedRows`].
 #[derive(Clone, Debug)]
-pub struct EncodedRow {
-    pub(crate) cells: Cells,
+pub(crate) struct EncodedRow {
+    /// Where its values are.
+    pub values: Range<usize>,
     /// Token of its partition.
-    pub(crate) token: i64,
+    pub token: i64,
     /// Bytes as a member counts them against its limits on batches.
-    pub(crate) cost: usize,
+    pub cost: usize,
 }
 
-impl EncodedRow {
-    /// Bytes of its values, each with its length, as they are sent.
+/// Rows that are ready to be sent.
+#[derive(Clone, Debug, Default)]
+pub struct EncodedRows {
+    cells: Cells,
+    pub(crate) rows: Vec<EncodedRow>,
+}
+
+impl EncodedRows {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of their values, each with its length, as they are sent.
     pub fn bytes(&self) -> usize {
         self.cells.0.len()
     }
-}
 
-impl SerializeRow for EncodedRow {
-    fn serialize(
-        &self,
-        context: &RowSerializationContext<'_>,
-        writer: &mut RowWriter,
-    ) -> Result<(), SerializationError> {
-        self.cells.serialize(context, writer)
-    }
-
-    fn is_empty(&self) -> bool {
-        false
+    /// The values of one row.
+    pub(crate) fn values(&self, row: usize) -> Values<'_> {
+        Values(&self.cells.0[self.rows[row].values.clone()])
     }
 }
 
-/// Encodes one row after the other; keeps what they have in common.
+/// Encodes one row after the other.
 pub(crate) struct Encoding<'a> {
     layout: &'a Layout,
     /// Where the columns of the partition key are in the row.
     partition: Vec<Range<usize>>,
-    /// Bytes of the row before: the next one is likely to be as long.
-    capacity: usize,
+    encoded: EncodedRows,
 }
 
 impl<'a> Encoding<'a> {
-    pub(crate) fn new(layout: &'a Layout) -> Self {
+    /// Makes room for all of `rows`.
+    pub(crate) fn new(layout: &'a Layout, rows: &Rows) -> Self {
         Self {
             layout,
             partition: vec![0..0; layout.partition.len()],
-            capacity: 0,
+            encoded: EncodedRows {
+                // A row takes less as it is sent than in its batch.
+                cells: Cells(Vec::with_capacity(rows.memory())),
+                rows: Vec::with_capacity(rows.len()),
+            },
         }
     }
 
     /// Encodes a row with its version as timestamp and, where there is one, its TTL in seconds. The error
-    /// names the column.
-    pub(crate) fn row(&mut self, row: &Row, ttl: Option<i32>) -> Result<EncodedRow, String> {
+    /// names the column; after it nothing more can be encoded.
+    pub(crate) fn row(&mut self, row: RowRef<'_>, ttl: Option<i32>) -> Result<(), String> {
         let Layout { columns, parts, .. } = self.layout;
-        if row.values.len() != columns.len() {
+        let (cells, values) = (&mut self.encoded.cells, row.values());
+        if values.len() != columns.len() {
             return Err(format!(
                 "the row has {} values and the table {} columns",
-                row.values.len(),
+                values.len(),
                 columns.len()
             ));
         }
-        let mut cells = Cells(Vec::with_capacity(self.capacity));
+        let start = cells.0.len();
         let mut cost = ROW_OVERHEAD;
-        for (((name, column_type), part), value) in columns.iter().zip(parts).zip(&row.values) {
+        for (((name, column_type), part), value) in columns.iter().zip(parts).zip(values) {
             let at = cells
-                .push(*column_type, value.as_ref())
+                .push(*column_type, value)
                 .map_err(|reason| format!("column `{name}`: {reason}"))?;
             if *part != Part::None {
-                key(name, value.as_ref(), at.len())?;
+                key(name, value, at.len())?;
             }
             match part {
                 Part::Partition(part) => self.partition[*part] = at,
                 Part::Clustering => cost += at.len(),
                 Part::None => {
-                    cost += at.len() + CELL_OVERHEAD + elements(value.as_ref()) * ELEMENT_OVERHEAD;
+                    cost += at.len() + CELL_OVERHEAD + elements(value) * ELEMENT_OVERHEAD;
                 }
             }
         }
@@ -231,12 +254,20 @@ impl<'a> Encoding<'a> {
         if let Some(ttl) = ttl {
             cells.push_raw(&ttl.to_be_bytes());
         }
-        self.capacity = cells.0.len();
-        Ok(EncodedRow { cells, token, cost })
+        self.encoded.rows.push(EncodedRow {
+            values: start..cells.0.len(),
+            token,
+            cost,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> EncodedRows {
+        self.encoded
     }
 }
 
-fn key(name: &str, value: Option<&Value>, length: usize) -> Result<(), String> {
+fn key(name: &str, value: Option<ValueRef<'_>>, length: usize) -> Result<(), String> {
     if value.is_none() {
         return Err(format!("column `{name}` is part of the key and is null"));
     }
@@ -248,10 +279,10 @@ fn key(name: &str, value: Option<&Value>, length: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn elements(value: Option<&Value>) -> usize {
+fn elements(value: Option<ValueRef<'_>>) -> usize {
     match value {
-        Some(Value::List(values)) => values.len(),
-        Some(Value::Map(pairs)) => pairs.len(),
+        Some(ValueRef::Other(Value::List(values))) => values.len(),
+        Some(ValueRef::Other(Value::Map(pairs))) => pairs.len(),
         _ => 0,
     }
 }

@@ -1,9 +1,9 @@
 //! Encoded rows: layout in the protocol, tokens, costs, faults.
 
 use simbdp_api::column_type::{ColumnType, ScalarType};
-use simbdp_record::{Row, Value};
+use simbdp_record::{Row, Rows, Value};
 
-use super::{Cells, EncodedRow, Encoding, Layout, put};
+use super::{Cells, EncodedRows, Encoding, Layout, put};
 
 fn layout(columns: &[(&str, &str)], partition: &[&str], clustering: &[&str]) -> Layout {
     let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
@@ -17,8 +17,25 @@ fn layout(columns: &[(&str, &str)], partition: &[&str], clustering: &[&str]) -> 
     )
 }
 
-fn row(layout: &Layout, row: &Row, ttl: Option<i32>) -> Result<EncodedRow, String> {
-    Encoding::new(layout).row(row, ttl)
+fn encode(layout: &Layout, rows: &Rows, ttl: Option<i32>) -> Result<EncodedRows, String> {
+    let mut encoding = Encoding::new(layout, rows);
+    for row in rows.iter() {
+        encoding.row(row, ttl)?;
+    }
+    Ok(encoding.finish())
+}
+
+/// A row by itself: its bytes, its token and its cost.
+fn row(layout: &Layout, row: &Row, ttl: Option<i32>) -> Result<(Vec<u8>, i64, usize), String> {
+    encode(layout, &Rows::from([row.clone()]), ttl).map(|rows| nth(&rows, 0))
+}
+
+fn nth(rows: &EncodedRows, n: usize) -> (Vec<u8>, i64, usize) {
+    (
+        rows.values(n).0.to_vec(),
+        rows.rows[n].token,
+        rows.rows[n].cost,
+    )
 }
 
 fn values(values: Vec<Option<Value>>) -> Row {
@@ -33,7 +50,7 @@ fn values_nulls_version_and_ttl_are_in_the_order_of_the_markers() {
         &[],
     );
     let list = Value::List(vec![Value::Int(5)]);
-    let encoded = row(
+    let (encoded, ..) = row(
         &layout,
         &values(vec![Some(Value::Int(1)), None, Some(list)]),
         Some(60),
@@ -47,14 +64,14 @@ fn values_nulls_version_and_ttl_are_in_the_order_of_the_markers() {
         &[0, 0, 0, 4, 0, 0, 0, 60],
     ]
     .concat();
-    assert_eq!(encoded.cells.0, expected);
+    assert_eq!(encoded, expected);
 }
 
 #[test]
 fn tokens_are_those_of_the_server() {
     // SELECT token(k) of a text and of a bigint key, and of the composite (text, int), as Cassandra says.
     let text = layout(&[("k", "text")], &["k"], &[]);
-    let token = |layout: &Layout, v| row(layout, &values(v), None).unwrap().token;
+    let token = |layout: &Layout, v| row(layout, &values(v), None).unwrap().1;
     assert_eq!(
         token(&text, vec![Some(Value::Text("test".into()))]),
         -6_017_608_668_500_074_083
@@ -77,7 +94,7 @@ fn the_partition_key_is_hashed_in_the_keys_order() {
     let (a, b) = (Some(Value::Text("x".into())), Some(Value::Int(3)));
     let first = row(&one, &values(vec![a.clone(), b.clone()]), None).unwrap();
     let second = row(&other, &values(vec![b, a]), None).unwrap();
-    assert_eq!(first.token, second.token);
+    assert_eq!(first.1, second.1);
 }
 
 #[test]
@@ -105,13 +122,13 @@ fn faults_name_the_column_and_what_would_be_right() {
 #[test]
 fn the_cost_counts_what_a_member_counts() {
     let table = layout(&[("k", "int"), ("v", "text")], &["k"], &[]);
-    let encoded = row(
+    let (_, _, cost) = row(
         &table,
         &values(vec![Some(Value::Int(1)), Some(Value::Text("12345".into()))]),
         None,
     )
     .unwrap();
-    assert_eq!(encoded.cost, 24 + 20 + 5);
+    assert_eq!(cost, 24 + 20 + 5);
     assert_eq!(ScalarType::Text.name(), "text");
 }
 
@@ -130,7 +147,7 @@ fn common_types_are_written_as_the_driver_writes_them() {
     ];
     for (scalar, value) in cases {
         let (mut ours, mut theirs) = (Cells::default(), Vec::new());
-        assert!(ours.push_common(scalar, &value));
+        assert!(ours.push_common(scalar, (&value).into()));
         put(ColumnType::Scalar(scalar), &value, &mut theirs).unwrap();
         assert_eq!(ours.0, theirs, "{value:?}");
     }
@@ -146,12 +163,8 @@ fn a_row_does_not_depend_on_the_one_before() {
     let text = |length: usize| Some(Value::Text("x".repeat(length)));
     let rows = [(100, 1), (1, 2), (0, 3)]
         .map(|(length, n)| values(vec![text(length), Some(Value::Int(n)), Some(Value::Int(n))]));
-    let mut encoding = Encoding::new(&layout);
-    for one in &rows {
-        let (after, alone) = (
-            encoding.row(one, None).unwrap(),
-            row(&layout, one, None).unwrap(),
-        );
-        assert_eq!((after.cells.0, after.token), (alone.cells.0, alone.token));
+    let together = encode(&layout, &Rows::from(rows.clone()), None).unwrap();
+    for (n, alone) in rows.iter().enumerate() {
+        assert_eq!(nth(&together, n), row(&layout, alone, None).unwrap());
     }
 }

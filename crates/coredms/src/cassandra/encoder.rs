@@ -3,9 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use simbdp_api::pipeline::TableSpec;
-use simbdp_record::Row;
+use simbdp_record::Rows;
 
-use super::encode::{EncodedRow, Encoding, Layout};
+use super::encode::{EncodedRows, Encoding, Layout};
 use super::schema;
 use crate::store::StoreError;
 
@@ -81,19 +81,18 @@ impl RowEncoder {
     ///
     /// # Errors
     /// [`StoreError::Permanent`], naming the column, for a row that the table cannot hold.
-    pub fn encode(&self, rows: &[Row]) -> Result<Vec<EncodedRow>, StoreError> {
+    pub fn encode(&self, rows: &Rows) -> Result<EncodedRows, StoreError> {
         let now = now_micros();
-        let mut encoding = Encoding::new(&self.layout);
-        let mut encoded = Vec::with_capacity(rows.len());
-        for row in rows {
+        let mut encoding = Encoding::new(&self.layout, rows);
+        for row in rows.iter() {
             let ttl = match life(self.ttl, row.version, now) {
                 Life::Over => continue,
                 Life::ForEver => None,
                 Life::Seconds(seconds) => Some(seconds),
             };
-            encoded.push(encoding.row(row, ttl).map_err(StoreError::Permanent)?);
+            encoding.row(row, ttl).map_err(StoreError::Permanent)?;
         }
-        Ok(encoded)
+        Ok(encoding.finish())
     }
 }
 

@@ -22,7 +22,7 @@ mod store;
 mod table;
 
 pub use connector::CassandraConnector;
-pub use encode::EncodedRow;
+pub use encode::EncodedRows;
 pub use encoder::RowEncoder;
 pub use ledger::CassandraLedger;
 pub use store::{CassandraStore, StoreOptions};

@@ -56,7 +56,7 @@ impl Conditions<'_> {
     fn add(&mut self, place: usize, operator: &str, value: &Value) -> Result<(), StoreError> {
         let (name, column_type) = &self.layout.columns[place];
         self.cells
-            .push(*column_type, Some(value))
+            .push(*column_type, Some(value.into()))
             .map_err(|reason| bad(format!("column `{name}`: {reason}")))?;
         self.texts.push(format!("{} {operator} ?", quote(name)));
         Ok(())
@@ -197,7 +197,7 @@ pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Pag
         None => PagingState::start(),
     };
     let (result, next) = session
-        .execute_single_page(&statement, &select.cells, state)
+        .execute_single_page(&statement, select.cells.values(), state)
         .await
         .map_err(|error| page_error(error, query.page.is_some()))?;
     let unreadable =

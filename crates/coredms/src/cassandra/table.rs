@@ -10,10 +10,10 @@ use scylla::cluster::ClusterState;
 use scylla::statement::batch::{Batch, BatchStatement, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use simbdp_api::pipeline::TableSpec;
-use simbdp_record::Row;
+use simbdp_record::Rows;
 
 use super::batch::{Ring, split};
-use super::encode::{EncodedRow, Layout};
+use super::encode::{EncodedRows, Layout};
 use super::encoder::RowEncoder;
 use super::store::Shared;
 use super::{quote, read};
@@ -92,13 +92,20 @@ impl CassandraTable {
         ring
     }
 
-    async fn send(&self, session: &Session, rows: Vec<EncodedRow>) -> Result<(), StoreError> {
+    /// Sends the rows at these positions together.
+    async fn send(
+        &self,
+        session: &Session,
+        encoded: &EncodedRows,
+        batch: Vec<usize>,
+    ) -> Result<(), StoreError> {
         let _permit = self
             .shared
             .permits
             .acquire()
             .await
             .map_err(|error| StoreError::Transient(error.to_string()))?;
+        let rows: Vec<_> = batch.iter().map(|row| encoded.values(*row)).collect();
         let result = match rows.as_slice() {
             [row] => session.execute_unpaged(&self.insert, row).await?,
             rows => {
@@ -118,22 +125,20 @@ impl CassandraTable {
 
 #[async_trait]
 impl Table for CassandraTable {
-    async fn write(&self, rows: Vec<Row>) -> Result<WriteReport, StoreError> {
-        let encoded = self.encoder.encode(&rows)?;
-        drop(rows);
+    async fn write(&self, rows: &Rows) -> Result<WriteReport, StoreError> {
+        let encoded = self.encoder.encode(rows)?;
         if encoded.is_empty() {
             return Ok(WriteReport::default());
         }
         let session = self.shared.sessions.get().await?;
         let ring = self.ring(&session);
-        let mut report = WriteReport {
+        let batches = split(&encoded.rows, &ring, self.shared.limits);
+        let report = WriteReport {
             rows: encoded.len() as u64,
-            batches: 0,
+            batches: batches.len() as u64,
         };
-        let batches = split(encoded, &ring, self.shared.limits);
-        report.batches = batches.len() as u64;
         stream::iter(batches)
-            .map(|batch| self.send(&session, batch))
+            .map(|batch| self.send(&session, &encoded, batch))
             .buffer_unordered(self.shared.in_flight)
             .try_collect::<()>()
             .await?;

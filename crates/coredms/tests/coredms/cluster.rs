@@ -6,13 +6,13 @@ use simbdp_coredms::admin::ClusterSetup;
 use simbdp_coredms::cassandra::{CassandraConnector, CassandraStore, StoreOptions};
 use simbdp_coredms::store::{RowQuery, StoreError, Table};
 use simbdp_coredms::{AdminConnector, Connection, Store};
-use simbdp_record::{Row, Value};
+use simbdp_record::{Row, Rows, Value};
 use simbdp_testkit::cassandra::{Cassandra, DATACENTER};
 
 use crate::server::{converge, setup, tenancy};
 use crate::tables::spec;
 
-fn rows(version: i64) -> Vec<Row> {
+fn rows(version: i64) -> Rows {
     (0..400)
         .map(|n| Row {
             values: vec![Some(Value::Int(n)), Some(Value::Bigint(version))],
@@ -25,7 +25,7 @@ fn rows(version: i64) -> Vec<Row> {
 async fn write(table: &dyn Table, version: i64) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        match table.write(rows(version)).await {
+        match table.write(&rows(version)).await {
             Ok(report) => {
                 assert_eq!(report.rows, 400);
                 return;
@@ -89,7 +89,7 @@ async fn a_quorum_suffices_and_less_is_waited_for() {
     };
     let store = CassandraStore::connect(login, options);
     let table = store.table(&tenancy.keyspace, &spec).await.unwrap();
-    let report = table.write(rows(1)).await.unwrap();
+    let report = table.write(&rows(1)).await.unwrap();
     assert!(report.batches <= 10, "{} batches", report.batches);
     check(&*table, 1).await;
 
@@ -97,7 +97,7 @@ async fn a_quorum_suffices_and_less_is_waited_for() {
     write(&*table, 2).await;
     check(&*table, 2).await;
     cluster.kill(2).unwrap();
-    let failed = table.write(rows(3)).await;
+    let failed = table.write(&rows(3)).await;
     assert!(
         matches!(failed, Err(StoreError::Transient(_))),
         "{failed:?}"

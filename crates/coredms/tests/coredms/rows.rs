@@ -8,7 +8,7 @@ use simbdp_api::pipeline::TableSpec;
 use simbdp_coredms::Store;
 use simbdp_coredms::cassandra::{CassandraStore, StoreOptions};
 use simbdp_coredms::store::{RowQuery, StoreError, Table};
-use simbdp_record::{Row, Value};
+use simbdp_record::{Row, Rows, Value};
 
 use crate::server::{Tenant, connection, converge, eventually, query, server, superuser, tenant};
 use crate::tables::spec;
@@ -131,14 +131,11 @@ async fn every_type_comes_back_as_it_went() {
         spec(json!({"name": "types", "columns": columns, "primaryKey": {"partition": ["k"]}}));
     let table = made(&tenant, &spec).await;
     let rows = [&first, &last, &nulls];
-    let written = rows
-        .iter()
-        .map(|values| Row {
-            values: (*values).clone(),
-            version: 1,
-        })
-        .collect();
-    assert_eq!(table.write(written).await.unwrap().rows, 3);
+    let written = rows.map(|values| Row {
+        values: values.clone(),
+        version: 1,
+    });
+    assert_eq!(table.write(&written.into()).await.unwrap().rows, 3);
     for (k, values) in (1..).zip(rows) {
         assert_eq!(
             table.read(&key(k)).await.unwrap().rows,
@@ -152,10 +149,10 @@ async fn every_type_comes_back_as_it_went() {
     emptied[2] = Some(Value::List(vec![]));
     emptied[3] = Some(Value::Map(vec![]));
     table
-        .write(vec![Row {
+        .write(&Rows::from([Row {
             values: emptied,
             version: 1,
-        }])
+        }]))
         .await
         .unwrap();
     assert_eq!(table.read(&key(4)).await.unwrap().rows, [empty]);
@@ -182,10 +179,10 @@ async fn keys_of_every_type_are_found() {
             Some(Value::Int(7)),
         ];
         table
-            .write(vec![Row {
+            .write(&Rows::from([Row {
                 values: values.clone(),
                 version: 1,
-            }])
+            }]))
             .await
             .unwrap();
         let query = RowQuery {
@@ -234,16 +231,16 @@ async fn the_last_accepted_wins_in_any_order_of_delivery() {
     for (k, order) in (0..).zip(orders) {
         // The last of the three has a null where the others have a value.
         let row = |n: i64| version(k, base + n, (n < 2).then_some("old"));
-        let rows: Vec<_> = order.iter().map(|n| row(*n)).collect();
+        let rows = Rows::from(order.map(row));
         if k % 2 == 0 {
-            for row in rows.clone() {
-                table.write(vec![row]).await.unwrap();
+            for n in order {
+                table.write(&Rows::from([row(n)])).await.unwrap();
             }
         } else {
-            table.write(rows.clone()).await.unwrap();
+            table.write(&rows).await.unwrap();
         }
         // And again, as after a crash.
-        table.write(rows).await.unwrap();
+        table.write(&rows).await.unwrap();
         assert_eq!(
             table.read(&key(k)).await.unwrap().rows,
             [row(2).values],
@@ -262,7 +259,14 @@ async fn rows_live_from_their_acceptance() {
     let over = version(1, now() - 3_601 * second, Some("over"));
     let short = version(2, now() - 3_597 * second, Some("short"));
     let long = version(3, now() - 600 * second, Some("long"));
-    assert_eq!(table.write(vec![over, short, long]).await.unwrap().rows, 2);
+    assert_eq!(
+        table
+            .write(&Rows::from([over, short, long]))
+            .await
+            .unwrap()
+            .rows,
+        2
+    );
     assert!(table.read(&key(1)).await.unwrap().rows.is_empty());
     assert_eq!(table.read(&key(3)).await.unwrap().rows.len(), 1);
     let left = query(
@@ -288,7 +292,7 @@ async fn many_rows_go_in_few_batches_that_the_server_does_not_warn_of() {
         ],
     }));
     let table = made(&tenant, &spec).await;
-    let rows: Vec<_> = (0..5_000)
+    let rows: Rows = (0..5_000)
         .map(|n: i32| Row {
             values: vec![
                 Some(Value::Text(format!("source {}", n % 1_250))),
@@ -303,7 +307,7 @@ async fn many_rows_go_in_few_batches_that_the_server_does_not_warn_of() {
             version: now() + i64::from(n),
         })
         .collect();
-    let report = table.write(rows).await.unwrap();
+    let report = table.write(&rows).await.unwrap();
     assert_eq!(report.rows, 5_000);
     assert!(report.batches < 350, "{} batches", report.batches);
     let count = query(&superuser().await, "SELECT COUNT(*) FROM t_batches.wide").await;
@@ -336,12 +340,15 @@ async fn a_row_that_can_never_be_written_is_refused_for_good() {
         (row(&"x".repeat(70_000), Value::Int(1)), "column `k`"),
         (row("k", Value::Bigint(1)), "column `v`"),
     ] {
-        match table.write(vec![bad]).await {
+        match table.write(&Rows::from([bad])).await {
             Err(StoreError::Permanent(text)) => assert!(text.contains(word), "{text}"),
             other => panic!("{other:?}"),
         }
     }
-    table.write(vec![row("k", Value::Int(1))]).await.unwrap();
+    table
+        .write(&Rows::from([row("k", Value::Int(1))]))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -361,7 +368,10 @@ async fn a_store_starts_while_the_database_is_down_and_follows_a_new_login() {
     store.replace_login(right).await;
     assert!(store.ready().await);
     let table = store.table(&tenant.keyspace, &spec).await.unwrap();
-    table.write(vec![version(1, 1, None)]).await.unwrap();
+    table
+        .write(&Rows::from([version(1, 1, None)]))
+        .await
+        .unwrap();
 
     let wrong = connection("p_later", "wrong").await;
     let store = CassandraStore::connect(wrong, StoreOptions::default());

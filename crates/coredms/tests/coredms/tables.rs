@@ -5,7 +5,7 @@ use simbdp_api::pipeline::TableSpec;
 use simbdp_coredms::Store;
 use simbdp_coredms::admin::AdminError;
 use simbdp_coredms::store::RowQuery;
-use simbdp_record::{Row, Value};
+use simbdp_record::{Row, Rows, Value};
 
 use crate::server::{converge, query, superuser, tenant};
 
@@ -171,7 +171,7 @@ async fn reserved_words_are_names_like_any_other() {
         values: values.clone(),
         version: 1,
     };
-    table.write(vec![row]).await.unwrap();
+    table.write(&Rows::from([row])).await.unwrap();
     let place = |name: &str| RESERVED.iter().position(|word| *word == name).unwrap();
     let query = RowQuery {
         partition: vec![("order".to_owned(), values[place("order")].clone().unwrap())],

@@ -13,7 +13,7 @@ use simbdp_broker::Publisher;
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::ledger::{Claim, FileQuery, Ledger, Outcome, Taken, Totals};
 use simbdp_coredms::store::{Page, RowQuery, Store, StoreError, Table, WriteReport};
-use simbdp_record::Row;
+use simbdp_record::Rows;
 use uuid::Uuid;
 
 #[derive(Default)]
@@ -351,7 +351,7 @@ impl Store for FakeStore {
 
 #[async_trait]
 impl Table for FakeTable {
-    async fn write(&self, _: Vec<Row>) -> Result<WriteReport, StoreError> {
+    async fn write(&self, _: &Rows) -> Result<WriteReport, StoreError> {
         Err(StoreError::Permanent("the gateway does not write".into()))
     }
 

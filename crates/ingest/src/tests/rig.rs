@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::batch::BatchApp;
 use crate::courier::Courier;
 use crate::dead_letter::DeadLetters;
-use crate::decode::{BatchLimits, RowDecoder};
+use crate::decode::RowDecoder;
 use crate::file::{FileIngest, FileLimits};
 use crate::metrics::Metrics;
 use crate::retry::Retry;
@@ -24,6 +24,7 @@ use simbdp_api::pipeline::{Compression, Format, TableSpec};
 use simbdp_api::wire::work::{FileWork, headers};
 use simbdp_broker::Message;
 use simbdp_broker::queue::HeaderValue;
+use simbdp_record::BatchLimits;
 use uuid::Uuid;
 
 use super::fakes::{FakeLedger, FakeStaging, FakeTable, Journal, Queue};

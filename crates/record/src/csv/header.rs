@@ -28,11 +28,8 @@ pub(super) fn read(
     }
     let text = std::str::from_utf8(record.raw)
         .map_err(|error| FileFault::HeaderNotUtf8(error.valid_up_to() + 1))?;
-    let mut names = Vec::new();
-    splitter.split(text, record.quoted_on.is_some(), |text, name| {
-        names.push(text[name].to_owned())
-    });
-    check_names(schema, names)
+    let fields = splitter.split(text, record.quoted_on.is_some());
+    check_names(schema, fields.texts().map(str::to_owned).collect())
 }
 
 fn check_names(schema: &RowSchema, names: Vec<String>) -> Result<Vec<usize>, FileFault> {

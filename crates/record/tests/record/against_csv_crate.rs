@@ -1,9 +1,9 @@
 //! Framing and splitting must agree with the `csv` crate on every short input.
 
 use simbdp_api::pipeline::Format;
-use simbdp_record::{Decoded, FileFault, Value};
+use simbdp_record::{FileFault, Value};
 
-use crate::support::{check_cuts, decode, schema};
+use crate::support::{Decoded, check_cuts, decode, schema};
 
 const ALPHABET: &[u8] = b"a,\"\n\r";
 const TEXTS: &str =

@@ -1,9 +1,9 @@
 //! Limits: long fields, records, keys, collections; and what is kept of them.
 
 use simbdp_api::pipeline::Format;
-use simbdp_record::{Decoded, MAX_FIELD_BYTES, MAX_KEY_BYTES, MAX_RECORD_BYTES, RAW_LIMIT};
+use simbdp_record::{MAX_FIELD_BYTES, MAX_KEY_BYTES, MAX_RECORD_BYTES, RAW_LIMIT};
 
-use crate::support::{PEOPLE, decode, schema, show};
+use crate::support::{Decoded, PEOPLE, decode, schema, show};
 
 /// The outcome in chunks of some sizes, which all must be the same; without raw text.
 fn outcome(format: Format, yaml: &str, input: &[u8]) -> Vec<String> {

@@ -1,9 +1,9 @@
 //! Golden cases of CSV files, good and bad.
 
 use simbdp_api::pipeline::Format;
-use simbdp_record::{Decoded, FileFault};
+use simbdp_record::{FileFault, Rows};
 
-use crate::support::{Case, PEOPLE, check, decode, schema};
+use crate::support::{Case, Decoded, PEOPLE, check, decode, schema};
 
 const fn case(name: &'static str, input: &'static [u8], wanted: &'static [&'static str]) -> Case {
     Case {
@@ -313,16 +313,17 @@ fn one_column_tells_a_quoted_empty_field_from_a_blank_line() {
 fn after_a_fault_of_the_file_every_call_says_the_same() {
     let schema = schema(PEOPLE);
     let mut decoder = crate::support::decoder(Format::Csv, &schema);
-    let mut rows = 0;
-    let mut sink = |_| rows += 1;
-    let first = decoder.push(b"id,id\n", &mut sink).unwrap_err();
+    let mut rows = Rows::default();
+    let mut rejected = 0;
+    let mut sink = |_, _| rejected += 1;
+    let first = decoder.push(b"id,id\n", &mut rows, &mut sink).unwrap_err();
     assert_eq!(first, FileFault::RepeatedField("id".to_owned()));
     assert_eq!(
-        decoder.push(b"id,name,score\n1,a,1\n", &mut sink),
+        decoder.push(b"id,name,score\n1,a,1\n", &mut rows, &mut sink),
         Err(first.clone())
     );
-    assert_eq!(decoder.finish(&mut sink), Err(first));
-    assert_eq!(rows, 0);
+    assert_eq!(decoder.finish(&mut rows, &mut sink), Err(first));
+    assert_eq!((rows.len(), rejected), (0, 0));
 }
 
 #[test]

@@ -1,8 +1,28 @@
 //! Single messages, and bodies of many.
 
-use simbdp_record::message::{convert, records, validate};
+use simbdp_record::message::{self, records, validate};
+use simbdp_record::{Row, RowFault, RowSchema, Rows};
 
 use crate::support::{PEOPLE, matches, schema};
+
+/// The row of a message, which comes behind one that is there; of a bad one nothing is added.
+fn convert(
+    schema: &RowSchema,
+    body: &[u8],
+    source: &str,
+    ordinal: u64,
+    base: i64,
+) -> Result<Row, Vec<RowFault>> {
+    let first = Row {
+        values: vec![None],
+        version: 0,
+    };
+    let mut rows = Rows::from([first]);
+    let memory = rows.memory();
+    let converted = message::convert(schema, body, source, ordinal, base, &mut rows);
+    assert_eq!(rows.memory() == memory, converted.is_err());
+    converted.map(|()| rows.get(1).unwrap().into())
+}
 
 #[test]
 fn identity_and_version_come_from_the_caller() {

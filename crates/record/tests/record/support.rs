@@ -1,10 +1,12 @@
 //! A table from YAML, and the outcome of a file as lines of text.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use simbdp_api::pipeline::{Format, TableSpec};
+use simbdp_api::wire::rest::RejectedRow;
 use simbdp_record::json::option_to_json;
-use simbdp_record::{Decoded, Decoder, FileFault, Origin, Row, RowSchema};
+use simbdp_record::{BatchLimits, Decoder, FileFault, Origin, Row, RowSchema, Rows};
 
 /// A table by its YAML; `columns` and the rest below `name`.
 pub fn table(yaml: &str) -> TableSpec {
@@ -24,39 +26,88 @@ columns:
 primaryKey: {partition: [id]}
 ";
 
+/// Version of the record with ordinal 0.
+const VERSION: i64 = 1_000;
+
+/// A record, decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decoded {
+    Row(Row),
+    Rejected(RejectedRow),
+}
+
 pub fn decoder(format: Format, schema: &Arc<RowSchema>) -> Decoder {
     let origin = Origin {
         source: "up".to_owned(),
-        version: 1_000,
+        version: VERSION,
     };
     Decoder::new(format, schema.clone(), origin)
 }
 
-/// Everything that comes out of a file that is pushed in these chunks.
+/// Everything that comes out of a file that is pushed in these chunks, in its order.
 pub fn decode(
     format: Format,
     schema: &Arc<RowSchema>,
     chunks: &[&[u8]],
 ) -> (Vec<Decoded>, Option<FileFault>) {
-    let mut out = Vec::new();
+    decode_by(usize::MAX, format, schema, chunks)
+}
+
+/// The same, in batches of so many rows.
+fn decode_by(
+    most: usize,
+    format: Format,
+    schema: &Arc<RowSchema>,
+    chunks: &[&[u8]],
+) -> (Vec<Decoded>, Option<FileFault>) {
     let mut decoder = decoder(format, schema);
-    let mut sink = |decoded| out.push(decoded);
+    let mut rows = Rows::bounded(BatchLimits {
+        rows: most,
+        bytes: usize::MAX,
+    });
+    let mut out = BTreeMap::new();
+    let mut end = Ok(());
     for chunk in chunks {
-        if let Err(fault) = decoder.push(chunk, &mut sink) {
-            return (out, Some(fault));
+        let mut rest = *chunk;
+        while end.is_ok() && !rest.is_empty() {
+            let taken = decoder.push(rest, &mut rows, &mut |ordinal, row| {
+                out.insert(ordinal, Decoded::Rejected(row));
+            });
+            assert!(rows.is_full() || taken.is_err() || taken == Ok(rest.len()));
+            end = taken.map(|taken| rest = &rest[taken..]);
+            if rows.is_full() {
+                assert_eq!(rows.len(), most);
+                take(&mut rows, &mut out);
+            }
         }
     }
-    let end = decoder.finish(&mut sink);
-    let totals = decoder.totals();
-    let rows = out
-        .iter()
-        .filter(|one| matches!(one, Decoded::Row(_)))
-        .count() as u64;
+    let end = end.and_then(|()| {
+        decoder.finish(&mut rows, &mut |ordinal, row| {
+            out.insert(ordinal, Decoded::Rejected(row));
+        })
+    });
+    take(&mut rows, &mut out);
+    let (totals, records) = (decoder.totals(), out.len() as u64);
+    let count = |row: fn(&Decoded) -> bool| out.values().filter(|one| row(one)).count() as u64;
+    assert!(out.keys().copied().eq(0..records));
     assert_eq!(
         (totals.records, totals.accepted, totals.rejected),
-        (out.len() as u64, rows, out.len() as u64 - rows)
+        (
+            records,
+            count(|one| matches!(one, Decoded::Row(_))),
+            count(|one| matches!(one, Decoded::Rejected(_)))
+        )
     );
-    (out, end.err())
+    (out.into_values().collect(), end.err())
+}
+
+/// Takes the rows out of a batch, by their ordinals.
+fn take(rows: &mut Rows, out: &mut BTreeMap<u64, Decoded>) {
+    for row in rows.iter() {
+        let ordinal = (row.version - VERSION) as u64;
+        out.insert(ordinal, Decoded::Row(row.into()));
+    }
+    rows.clear();
 }
 
 fn show_row(row: &Row) -> String {
@@ -123,7 +174,7 @@ pub fn check(format: Format, schema: &Arc<RowSchema>, case: &Case) {
     check_cuts(case.name, format, schema, case.input, &whole);
 }
 
-/// That a file comes out the same cut once anywhere, and byte by byte.
+/// That a file comes out the same cut once anywhere, byte by byte, and row by row.
 pub fn check_cuts(
     name: &str,
     format: Format,
@@ -136,6 +187,11 @@ pub fn check_cuts(
         let parts = decode(format, schema, &[left, right]);
         assert_eq!(&parts, whole, "{name}: cut at {cut}");
     }
+    assert_eq!(
+        &decode_by(1, format, schema, &[input]),
+        whole,
+        "{name}: row by row"
+    );
     let bytes: Vec<&[u8]> = input.chunks(1).collect();
     assert_eq!(
         &decode(format, schema, &bytes),

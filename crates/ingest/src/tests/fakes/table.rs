@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use simbdp_coredms::store::{Page, RowQuery, StoreError, Table, WriteReport};
-use simbdp_record::{Row, Value};
+use simbdp_record::{Row, Rows, Value};
 use tokio::sync::watch;
 
 use super::{Event, Journal};
@@ -112,7 +112,8 @@ pub fn has_key(rows: &[Row], id: &str) -> bool {
 
 #[async_trait]
 impl Table for FakeTable {
-    async fn write(&self, rows: Vec<Row>) -> Result<WriteReport, StoreError> {
+    async fn write(&self, rows: &Rows) -> Result<WriteReport, StoreError> {
+        let rows: Vec<Row> = rows.iter().map(Row::from).collect();
         self.attempts.fetch_add(1, Ordering::SeqCst);
         let now = self.writing.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_writing.fetch_max(now, Ordering::SeqCst);
