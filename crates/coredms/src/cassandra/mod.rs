@@ -13,6 +13,7 @@ mod encode;
 mod encoder;
 mod error;
 mod ledger;
+mod murmur3;
 mod observe;
 mod plan;
 mod read;
