@@ -16,7 +16,7 @@ use simbdp_api::column_type::{ColumnType, ScalarType};
 use uuid::Uuid;
 
 use crate::rows::{Cell, OpenRow};
-use crate::schema::ColumnSchema;
+use crate::schema::{ColumnSchema, FirstTry};
 use crate::time::{TimeFault, TimeFormat, iso_date, iso_time, iso_timestamp};
 use crate::value::Value;
 use crate::{MAX_FIELD_BYTES, MAX_KEY_BYTES, digits, object};
@@ -32,7 +32,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A field within its record.
+/// A field of a record, and what it is first read as.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<'a> {
     pub(crate) record: &'a str,
@@ -40,83 +40,92 @@ pub(crate) struct Field<'a> {
     pub(crate) end: usize,
     /// Where the record was added to the batch.
     pub(crate) added: usize,
+    /// Whether there is a NUL in the record.
+    pub(crate) has_nul: bool,
 }
 
-impl<'a> Field<'a> {
-    #[inline]
-    fn text(self) -> &'a str {
-        &self.record[self.start..self.end]
-    }
-
-    /// The field where it is in the batch.
-    #[inline]
-    fn cell(self) -> Cell {
-        Cell::Text {
-            start: self.added + self.start,
-            // No field is longer than a record, of 2 MiB.
-            length: (self.end - self.start) as u32,
+impl Field<'_> {
+    /// Reads a field as what it is most likely to be; tells whether it is.
+    ///
+    /// The value is written straight to its place: values that are handed back by way of results are copied
+    /// through memory so soon after they were written that the processor stalls on each.
+    #[inline(always)]
+    pub(crate) fn read_as(self, likely: FirstTry, column: &ColumnSchema, cell: &mut Cell) -> bool {
+        let Self {
+            record, start, end, ..
+        } = self;
+        let short = || digits::short(record.as_bytes(), start, end);
+        match likely {
+            FirstTry::Int => {
+                let long = || long(record, start, end).and_then(|number| number.try_into().ok());
+                let Some(number) = short().or_else(long) else {
+                    return false;
+                };
+                *cell = Cell::Int(number);
+            }
+            FirstTry::Bigint => {
+                let Some(number) = short().map(i64::from).or_else(|| long(record, start, end))
+                else {
+                    return false;
+                };
+                *cell = Cell::Bigint(number);
+            }
+            FirstTry::Double => {
+                let Some(number) = double(record, start, end) else {
+                    return false;
+                };
+                *cell = Cell::Double(number);
+            }
+            FirstTry::Text {
+                may_be_null,
+                shortest,
+                longest,
+            } => {
+                let length = end - start;
+                if self.has_nul
+                    || length < usize::from(shortest)
+                    || length > longest as usize
+                    || (may_be_null && column.is_null_text(&record[start..end]))
+                {
+                    return false;
+                }
+                *cell = Cell::Text {
+                    start: self.added + start,
+                    length: length as u32,
+                };
+            }
+            FirstTry::Timestamp => {
+                let Some(millis) = timestamp(record, start, end) else {
+                    return false;
+                };
+                *cell = Cell::Timestamp(millis);
+            }
+            FirstTry::Nothing => return false,
         }
+        true
     }
 }
 
-/// Converts a CSV field and sets the value of `place`; null is left as it is.
-///
-/// The common types are written straight to their place: values that are handed back by way of results are
-/// copied through memory so soon after they were written that the processor stalls on each.
-#[inline]
-pub(crate) fn csv_field(
-    column: &ColumnSchema,
-    field: Field<'_>,
-    row: &mut OpenRow<'_>,
-    place: usize,
-) -> Result<(), String> {
-    let short = || digits::short(field.record.as_bytes(), field.start, field.end);
-    let text = field.text();
-    if column.null_first() && column.is_null_text(text) {
-        return null(column);
-    }
-    match column.column_type() {
-        ColumnType::Scalar(ScalarType::Int) => {
-            if let Some(number) = short().or_else(|| text.parse().ok()) {
-                row.cells[place] = Cell::Int(number);
-                return Ok(());
-            }
-        }
-        ColumnType::Scalar(ScalarType::Bigint) => {
-            if let Some(number) = short().map(i64::from).or_else(|| text.parse().ok()) {
-                row.cells[place] = Cell::Bigint(number);
-                return Ok(());
-            }
-        }
-        ColumnType::Scalar(ScalarType::Double) => {
-            if let Ok(number) = text.parse::<f64>()
-                && number.is_finite()
-                && text.len() <= MAX_FIELD_BYTES
-            {
-                row.cells[place] = Cell::Double(number);
-                return Ok(());
-            }
-        }
-        ColumnType::Scalar(ScalarType::Text)
-            if column.takes_text_of(text.len()) && !text.as_bytes().contains(&0) =>
-        {
-            row.cells[place] = field.cell();
-            return Ok(());
-        }
-        ColumnType::Scalar(ScalarType::Timestamp) if column.time_format.is_none() => {
-            if let Ok(millis) = iso_timestamp(text) {
-                row.cells[place] = Cell::Timestamp(millis);
-                return Ok(());
-            }
-        }
-        _ => {}
-    }
-    other_field(column, text, row, place)
-}
-
-/// Converts what is not common: other types, nulls and faults.
+/// A number with too many digits for a short one.
 #[inline(never)]
-fn other_field(
+fn long(record: &str, start: usize, end: usize) -> Option<i64> {
+    record[start..end].parse().ok()
+}
+
+#[inline(never)]
+fn double(record: &str, start: usize, end: usize) -> Option<f64> {
+    let number: f64 = record[start..end].parse().ok()?;
+    (number.is_finite() && end - start <= MAX_FIELD_BYTES).then_some(number)
+}
+
+#[inline(never)]
+fn timestamp(record: &str, start: usize, end: usize) -> Option<i64> {
+    iso_timestamp(&record.as_bytes()[start..end]).ok()
+}
+
+/// Reads a CSV field as whatever it may be, and sets the value of `place`; null is left as it is.
+#[inline(never)]
+pub(crate) fn any_field(
     column: &ColumnSchema,
     text: &str,
     row: &mut OpenRow<'_>,
@@ -240,7 +249,7 @@ fn point_in_time(
         (Some(format), _) => format.read(kind, text),
         (None, ScalarType::Date) => iso_date(text).map(Value::Date),
         (None, ScalarType::Time) => iso_time(text).map(Value::Time),
-        (None, _) => iso_timestamp(text).map(Value::Timestamp),
+        (None, _) => iso_timestamp(text.as_bytes()).map(Value::Timestamp),
     }
 }
 

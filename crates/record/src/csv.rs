@@ -11,12 +11,13 @@ use simbdp_api::pipeline::Format;
 use simbdp_api::wire::rest::RejectedRow;
 
 use crate::MAX_RECORD_BYTES;
-use crate::convert::{Field, csv_field};
+use crate::convert::{Field, any_field};
 use crate::decoder::{Emitter, FileFault, Totals};
 use crate::framing::Bom;
 use crate::object::Faults;
 use crate::row::RowFault;
-use crate::rows::Rows;
+use crate::rows::{Cell, Rows};
+use crate::schema::{ColumnSchema, FirstTry};
 
 use framer::{Framer, Record};
 
@@ -42,6 +43,8 @@ impl CsvDecoder {
             records: Records {
                 emitter,
                 order: None,
+                likely: Vec::new(),
+                doubtful: Vec::new(),
                 splitter: Splitter::default(),
                 faults: Faults::default(),
             },
@@ -96,6 +99,10 @@ struct Records {
     emitter: Emitter,
     /// For each field of a record the index of its column; absent until the header is read.
     order: Option<Vec<usize>>,
+    /// For each field of a record what it is first read as, and the index of its column.
+    likely: Vec<(FirstTry, usize)>,
+    /// Fields of the current record that are something else.
+    doubtful: Vec<usize>,
     splitter: Splitter,
     faults: Faults,
 }
@@ -110,6 +117,9 @@ impl Records {
     ) -> Result<(), FileFault> {
         if self.order.is_none() {
             let order = header::read(&self.emitter.schema, record, &mut self.splitter)?;
+            let columns = self.emitter.schema.columns();
+            let likely = |&place: &usize| (columns[place].first_try(), place);
+            self.likely = order.iter().map(likely).collect();
             self.order = Some(order);
             return Ok(());
         }
@@ -127,32 +137,31 @@ impl Records {
     fn read(&mut self, record: &Record<'_>, rows: &mut Rows) -> Result<(), Vec<RowFault>> {
         let columns = self.emitter.schema.columns();
         let order = self.order.as_deref().unwrap_or_default();
-        let text = check(record).map_err(|reason| {
-            let column = invalid_field(record, &mut self.splitter)
-                .and_then(|index| order.get(index))
-                .map(|&column| columns[column].source().to_owned());
-            vec![RowFault { column, reason }]
-        })?;
+        let text = match std::str::from_utf8(record.raw) {
+            Ok(text) if !record.too_long && record.stray_on.is_none() => text,
+            _ => return Err(vec![unreadable(record, columns, order, &mut self.splitter)]),
+        };
         let fields = self.splitter.split(text, record.quoted_on.is_some());
         if fields.ends.len() != order.len() {
             return Err(vec![miscounted(fields.ends.len(), order.len())]);
         }
         let mut row = self.emitter.open(rows);
         let added = row.add(fields.text);
-        let mut start = 0;
-        for (&place, &end) in order.iter().zip(fields.ends) {
-            let column = &columns[place];
-            let field = Field {
-                record: fields.text,
-                start,
-                end,
-                added,
-            };
-            if let Err(reason) = csv_field(column, field, &mut row, place) {
+        self.doubtful.clear();
+        read_likely(
+            &self.likely,
+            columns,
+            fields,
+            added,
+            row.cells,
+            &mut self.doubtful,
+        );
+        for &position in &self.doubtful {
+            let place = order[position];
+            if let Err(reason) = any_field(&columns[place], fields.get(position), &mut row, place) {
                 self.faults
-                    .push(RowFault::of_column(column.source(), reason));
+                    .push(RowFault::of_column(columns[place].source(), reason));
             }
-            start = end + fields.gap;
         }
         if self.faults.is_empty() {
             Ok(())
@@ -180,6 +189,33 @@ impl Records {
     }
 }
 
+/// Reads the fields of a record that are what they are most likely to be; the others are doubtful. It is the
+/// innermost loop, and has nothing else in it.
+#[inline(never)]
+fn read_likely(
+    likely: &[(FirstTry, usize)],
+    columns: &[ColumnSchema],
+    fields: Fields<'_>,
+    added: usize,
+    cells: &mut [Cell],
+    doubtful: &mut Vec<usize>,
+) {
+    let mut start = 0;
+    for (position, (&(likely, place), &end)) in likely.iter().zip(fields.ends).enumerate() {
+        let field = Field {
+            record: fields.text,
+            start,
+            end,
+            added,
+            has_nul: fields.has_nul,
+        };
+        if !field.read_as(likely, &columns[place], &mut cells[place]) {
+            doubtful.push(position);
+        }
+        start = end + fields.gap;
+    }
+}
+
 fn miscounted(fields: usize, wanted: usize) -> RowFault {
     RowFault::of_row(format!(
         "the record has {fields} field{}, but the header has {wanted}: write each field, empty where there is no value, and put fields with commas in quotation marks",
@@ -187,40 +223,42 @@ fn miscounted(fields: usize, wanted: usize) -> RowFault {
     ))
 }
 
-/// The record as text, or what is wrong with it as a whole.
-#[inline]
-fn check<'a>(record: &Record<'a>) -> Result<&'a str, String> {
+/// What is wrong with a record as a whole.
+#[cold]
+fn unreadable(
+    record: &Record<'_>,
+    columns: &[ColumnSchema],
+    order: &[usize],
+    splitter: &mut Splitter,
+) -> RowFault {
     if record.too_long {
         let quote = match record.quoted_on {
             Some(line) => format!("; a quotation mark opened on line {line} may lack its end"),
             None => String::new(),
         };
-        return Err(format!(
+        return RowFault::of_row(format!(
             "the record has more than {MAX_RECORD_BYTES} bytes (2 MiB), the most of a record{quote}"
         ));
     }
     if let Some(line) = record.stray_on {
-        return Err(format!(
+        return RowFault::of_row(format!(
             "text follows a closing quotation mark on line {line}: put a comma between fields, and write a quotation mark within a quoted field twice"
         ));
     }
-    std::str::from_utf8(record.raw).map_err(|error| {
-        format!(
+    let valid = match std::str::from_utf8(record.raw) {
+        Ok(_) => record.raw.len(),
+        Err(error) => error.valid_up_to(),
+    };
+    let field = splitter.count(&record.raw[..valid]).max(1) - 1;
+    RowFault {
+        column: order
+            .get(field)
+            .map(|&column| columns[column].source().to_owned()),
+        reason: format!(
             "is not UTF-8 at byte {} of the record: save the file in UTF-8",
-            error.valid_up_to() + 1
-        )
-    })
-}
-
-/// Index of the first field that is not UTF-8.
-fn invalid_field(record: &Record<'_>, splitter: &mut Splitter) -> Option<usize> {
-    let valid = std::str::from_utf8(record.raw)
-        .err()
-        .filter(|_| !record.too_long && record.stray_on.is_none())?;
-    splitter
-        .count(&record.raw[..valid.valid_up_to()])
-        .max(1)
-        .checked_sub(1)
+            valid + 1
+        ),
+    }
 }
 
 /// Cuts a record into its fields; keeps its buffers.
@@ -249,16 +287,23 @@ pub(crate) struct Fields<'a> {
     pub(crate) ends: &'a [usize],
     /// Bytes from the end of a field to the start of the next one.
     pub(crate) gap: usize,
+    /// Whether there is a NUL among them.
+    pub(crate) has_nul: bool,
 }
 
 impl<'a> Fields<'a> {
+    /// The text of a field.
+    pub(crate) fn get(self, position: usize) -> &'a str {
+        let start = match position.checked_sub(1) {
+            Some(before) => self.ends[before] + self.gap,
+            None => 0,
+        };
+        &self.text[start..self.ends[position]]
+    }
+
+    /// The texts of all fields.
     pub(crate) fn texts(self) -> impl Iterator<Item = &'a str> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let text = &self.text[start..end];
-            start = end + self.gap;
-            text
-        })
+        (0..self.ends.len()).map(move |position| self.get(position))
     }
 }
 
@@ -267,12 +312,13 @@ impl Splitter {
     #[inline]
     pub(crate) fn split<'a>(&'a mut self, record: &'a str, quoted: bool) -> Fields<'a> {
         if !quoted {
-            commas::find(record.as_bytes(), &mut self.ends);
-            self.ends.push(record.len());
+            let found = commas::find(record.as_bytes(), &mut self.ends);
+            self.ends[found.commas] = record.len();
             return Fields {
                 text: record,
-                ends: &self.ends,
+                ends: &self.ends[..=found.commas],
                 gap: 1,
+                has_nul: found.nul,
             };
         }
         let count = self.count(record.as_bytes());
@@ -283,6 +329,7 @@ impl Splitter {
             text: std::str::from_utf8(&self.text[..length]).unwrap_or_default(),
             ends,
             gap: 0,
+            has_nul: memchr::memchr(0, record.as_bytes()).is_some(),
         }
     }
 

@@ -11,13 +11,13 @@ pub(crate) fn short(text: &[u8], start: usize, end: usize) -> Option<i32> {
     let length = end.wrapping_sub(start);
     let word = u64::from_le_bytes(*text.get(start..)?.first_chunk()?);
     let minus = usize::from(word as u8 == b'-');
-    let digits = length.wrapping_sub(minus);
-    if digits.wrapping_sub(1) >= 8 || length > 8 {
+    // At least one digit, and no more than eight bytes.
+    if length.wrapping_sub(1 + minus) >= 8 - minus {
         return None;
     }
-    // The digits go to the top, zeros below them.
-    let padded = (word >> (8 * minus)) << (64 - 8 * digits) | (ZEROS >> (8 * digits - 1)) >> 1;
-    let values = padded ^ ZEROS;
+    let digits = length - minus;
+    // The digits go to the top, and nothing is below them.
+    let values = (word ^ ZEROS) >> (8 * minus) << (64 - 8 * digits);
     if (values.wrapping_add(0x7676_7676_7676_7676) | values) & TOPS != 0 {
         return None;
     }

@@ -17,6 +17,7 @@ mod convert;
 mod csv;
 mod digits;
 mod framing;
+mod instant;
 mod ndjson;
 mod object;
 mod time;

@@ -83,6 +83,23 @@ pub enum SchemaError {
     Ttl(#[from] TtlError),
 }
 
+/// What a field of a column is first read as; what is nothing of the kind is looked at more closely.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum FirstTry {
+    Int,
+    Bigint,
+    Double,
+    /// Text of this many bytes, which may be one that means null.
+    Text {
+        may_be_null: bool,
+        shortest: u16,
+        longest: u32,
+    },
+    Timestamp,
+    /// Nothing: its type is rare, or a text that could be converted may mean null.
+    Nothing,
+}
+
 /// A column, validated.
 #[derive(Clone, Debug)]
 pub struct ColumnSchema {
@@ -90,7 +107,7 @@ pub struct ColumnSchema {
     source: String,
     column_type: ColumnType,
     null_values: Vec<String>,
-    null_first: bool,
+    first_try: FirstTry,
     pub(crate) time_format: Option<TimeFormat>,
     required: bool,
     key: bool,
@@ -123,10 +140,10 @@ impl ColumnSchema {
     pub(crate) fn is_null_text(&self, text: &str) -> bool {
         self.null_values.iter().any(|null| null == text)
     }
-    /// Whether a text that could be converted may mean null.
+    /// What a field is first read as.
     #[inline]
-    pub(crate) fn null_first(&self) -> bool {
-        self.null_first
+    pub(crate) fn first_try(&self) -> FirstTry {
+        self.first_try
     }
     /// Whether any text means null.
     pub(crate) fn has_null_values(&self) -> bool {
@@ -135,15 +152,6 @@ impl ColumnSchema {
     /// Whether it is the whole partition key, which Cassandra wants not to be empty.
     pub(crate) fn sole_partition(&self) -> bool {
         self.sole_partition
-    }
-    /// Whether a text of this many bytes fits without a further look.
-    #[inline]
-    pub(crate) fn takes_text_of(&self, bytes: usize) -> bool {
-        if self.key {
-            (1..=MAX_KEY_BYTES).contains(&bytes)
-        } else {
-            bytes <= MAX_FIELD_BYTES
-        }
     }
     /// Whether it is of type text.
     #[inline]
@@ -287,7 +295,7 @@ fn column_schema(column: &Column) -> Result<ColumnSchema, SchemaError> {
         source: column.source().to_owned(),
         column_type: column.column_type,
         null_values: column.null_values.clone(),
-        null_first: null_first(column, time_format.as_ref()),
+        first_try: first_try(column, time_format.as_ref()),
         time_format,
         required: column.required,
         key: false,
@@ -295,11 +303,26 @@ fn column_schema(column: &Column) -> Result<ColumnSchema, SchemaError> {
     })
 }
 
-/// Whether a text that means null could be converted too, as `-999` in a column of numbers: then it must
-/// be looked for before, not after, conversion has failed.
-fn null_first(column: &Column, time_format: Option<&TimeFormat>) -> bool {
+fn first_try(column: &Column, time_format: Option<&TimeFormat>) -> FirstTry {
+    // A text that means null but could be converted too, as `-999` in a column of numbers, must be looked
+    // for before, not after, conversion has failed.
     let converts = |text: &String| convert::value(column.column_type, time_format, text).is_ok();
-    column.null_values.iter().any(converts)
+    let is_text = column.column_type == ColumnType::Scalar(ScalarType::Text);
+    if !is_text && column.null_values.iter().any(converts) {
+        return FirstTry::Nothing;
+    }
+    match column.column_type {
+        ColumnType::Scalar(ScalarType::Int) => FirstTry::Int,
+        ColumnType::Scalar(ScalarType::Bigint) => FirstTry::Bigint,
+        ColumnType::Scalar(ScalarType::Double) => FirstTry::Double,
+        ColumnType::Scalar(ScalarType::Text) => FirstTry::Text {
+            may_be_null: !column.null_values.is_empty(),
+            shortest: 0,
+            longest: MAX_FIELD_BYTES as u32,
+        },
+        ColumnType::Scalar(ScalarType::Timestamp) if time_format.is_none() => FirstTry::Timestamp,
+        _ => FirstTry::Nothing,
+    }
 }
 
 fn mark_key(columns: &mut [ColumnSchema], key: &PrimaryKey) -> Result<(), SchemaError> {
@@ -323,6 +346,14 @@ fn mark_key(columns: &mut [ColumnSchema], key: &PrimaryKey) -> Result<(), Schema
         }
         column.key = true;
         column.required = true;
+        if let FirstTry::Text {
+            shortest, longest, ..
+        } = &mut column.first_try
+        {
+            // An empty text may be refused.
+            *shortest = 1;
+            *longest = MAX_KEY_BYTES as u32;
+        }
         column.sole_partition = key.partition.len() == 1 && key.partition[0] == *name;
     }
     Ok(())

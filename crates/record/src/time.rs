@@ -7,6 +7,7 @@ use chrono::format::{Item, Parsed, StrftimeItems, parse};
 use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveTime, Timelike as _};
 use simbdp_api::column_type::ScalarType;
 
+use crate::instant;
 use crate::value::Value;
 
 /// A `timeFormat` that does not do.
@@ -74,6 +75,16 @@ fn date_at_start(bytes: &[u8]) -> Result<NaiveDate, TimeFault> {
     NaiveDate::from_ymd_opt(year as i32, month, day).ok_or(TimeFault::Impossible)
 }
 
+/// Nanoseconds from a point and up to nine digits of a second, and how many bytes that are; none if there is
+/// no point.
+fn optional_fraction(bytes: &[u8]) -> Result<(u32, usize), TimeFault> {
+    let [b'.' | b',', digits @ ..] = bytes else {
+        return Ok((0, 0));
+    };
+    let (nanos, count) = fraction(digits).ok_or(TimeFault::Notation)?;
+    Ok((nanos, 1 + count))
+}
+
 /// Nanoseconds from up to nine digits of a second, and how many there are.
 fn fraction(bytes: &[u8]) -> Option<(u32, usize)> {
     let count = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -101,11 +112,9 @@ fn time_at(bytes: &[u8], start: usize) -> Result<(u32, u32, usize), TimeFault> {
     if bytes.get(end) == Some(&b':') {
         second = digits::<2>(bytes, end + 1).ok_or(TimeFault::Notation)?;
         end += 3;
-        if matches!(bytes.get(end), Some(b'.' | b',')) {
-            let (fraction, count) = fraction(&bytes[end + 1..]).ok_or(TimeFault::Notation)?;
-            nanos = fraction;
-            end += 1 + count;
-        }
+        let (fraction, read) = optional_fraction(&bytes[end..])?;
+        nanos = fraction;
+        end += read;
     }
     if hour > 23 || minute > 59 || second > 59 {
         return Err(TimeFault::Impossible);
@@ -146,8 +155,20 @@ fn zone(bytes: &[u8]) -> Result<i64, TimeFault> {
 
 /// RFC 3339, or ISO 8601 date and time without zone, which is UTC. Milliseconds since 1970; what is
 /// finer is cut off.
-pub(crate) fn iso_timestamp(text: &str) -> Result<i64, TimeFault> {
-    let bytes = text.as_bytes();
+pub(crate) fn iso_timestamp(bytes: &[u8]) -> Result<i64, TimeFault> {
+    let Some(seconds) = instant::seconds(bytes) else {
+        return any_iso_timestamp(bytes);
+    };
+    let rest = &bytes[instant::LENGTH..];
+    if rest == b"Z" {
+        return Ok(seconds * 1_000);
+    }
+    let (nanos, read) = optional_fraction(rest)?;
+    let offset = zone(&rest[read..])?;
+    Ok((seconds - offset) * 1_000 + i64::from(nanos / 1_000_000))
+}
+
+fn any_iso_timestamp(bytes: &[u8]) -> Result<i64, TimeFault> {
     let date = date_at_start(bytes)?;
     if !matches!(bytes.get(10), Some(b'T' | b't' | b' ')) {
         return Err(TimeFault::Notation);

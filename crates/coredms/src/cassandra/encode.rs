@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use scylla::frame::response::result::{ColumnType as CqlType, NativeType};
-use scylla::routing::Token;
-use scylla::routing::partitioner::{Murmur3Partitioner, Partitioner, PartitionerHasher};
+use scylla::routing::partitioner::{Murmur3Partitioner, Partitioner};
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::value::SerializeValue;
@@ -33,17 +32,8 @@ pub(crate) struct Layout {
     pub partition: Vec<usize>,
     /// Places of the clustering columns.
     pub clustering: Vec<usize>,
-    /// For each column, what part of the key it is.
-    parts: Vec<Part>,
-}
-
-/// What part of the key a column is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Part {
-    /// This column of the partition key.
-    Partition(usize),
-    Clustering,
-    None,
+    /// What a row costs beside its values.
+    overhead: usize,
 }
 
 impl Layout {
@@ -59,13 +49,10 @@ impl Layout {
                 .collect()
         };
         let (partition, clustering) = (places(partition), places(clustering));
-        let part = |place| match partition.iter().position(|other| *other == place) {
-            Some(at) => Part::Partition(at),
-            None if clustering.contains(&place) => Part::Clustering,
-            None => Part::None,
-        };
+        let is_cell = |place: &usize| !partition.contains(place) && !clustering.contains(place);
+        let cells = (0..columns.len()).filter(is_cell).count();
         Self {
-            parts: (0..columns.len()).map(part).collect(),
+            overhead: ROW_OVERHEAD + cells * CELL_OVERHEAD,
             partition,
             clustering,
             columns,
@@ -77,51 +64,97 @@ impl Layout {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cells(Vec<u8>);
 
+const INT: ColumnType = ColumnType::Scalar(ScalarType::Int);
+const TEXT: ColumnType = ColumnType::Scalar(ScalarType::Text);
+const BOOLEAN: ColumnType = ColumnType::Scalar(ScalarType::Boolean);
+const BIGINT: ColumnType = ColumnType::Scalar(ScalarType::Bigint);
+const DOUBLE: ColumnType = ColumnType::Scalar(ScalarType::Double);
+const TIMESTAMP: ColumnType = ColumnType::Scalar(ScalarType::Timestamp);
+const UUID: ColumnType = ColumnType::Scalar(ScalarType::Uuid);
+
 impl Cells {
-    /// Appends a value and returns its place, without the length.
-    #[inline]
-    pub(crate) fn push(
-        &mut self,
-        column_type: ColumnType,
-        value: Option<ValueRef<'_>>,
-    ) -> Result<Range<usize>, String> {
-        let start = self.0.len() + size_of::<i32>();
-        match (column_type, value) {
-            (_, None) => self.0.extend_from_slice(&NULL.to_be_bytes()),
-            (ColumnType::Scalar(scalar), Some(value)) if self.push_common(scalar, value) => {}
-            (_, Some(ValueRef::Other(value))) => put(column_type, value, &mut self.0)?,
-            (_, Some(value)) => put(column_type, &value.into(), &mut self.0)?,
+    /// Appends a value.
+    pub(crate) fn push(&mut self, column_type: ColumnType, value: &Value) -> Result<(), String> {
+        if self.push_common(column_type, Some(value.into())) {
+            return Ok(());
         }
-        Ok(start..self.0.len())
+        put(column_type, value, &mut self.0)
     }
 
-    /// Appends a value of a common type, without the driver's tests of what the column's type may be.
+    /// Appends a value of a common type, without the driver's tests of what the column's type may be; tells
+    /// whether it is one.
     #[inline]
-    fn push_common(&mut self, scalar: ScalarType, value: ValueRef<'_>) -> bool {
-        match (scalar, value) {
-            (ScalarType::Int, ValueRef::Int(v)) => self.push_raw(&v.to_be_bytes()),
-            (ScalarType::Text, ValueRef::Text(v)) => self.push_raw(v.as_bytes()),
-            (ScalarType::Bigint, ValueRef::Bigint(v)) => self.push_raw(&v.to_be_bytes()),
-            (ScalarType::Double, ValueRef::Double(v)) => self.push_raw(&v.to_be_bytes()),
-            (ScalarType::Timestamp, ValueRef::Timestamp(v)) => self.push_raw(&v.to_be_bytes()),
-            (ScalarType::Boolean, ValueRef::Boolean(v)) => self.push_raw(&[u8::from(v)]),
-            (ScalarType::Uuid, ValueRef::Other(Value::Uuid(v))) => self.push_raw(v.as_bytes()),
+    fn push_common(&mut self, column_type: ColumnType, value: Option<ValueRef<'_>>) -> bool {
+        match value {
+            None => self.0.extend_from_slice(&NULL.to_be_bytes()),
+            Some(ValueRef::Int(v)) if column_type == INT => self.push_4(v.to_be_bytes()),
+            Some(ValueRef::Text(v)) if column_type == TEXT => self.push_bytes(v.as_bytes()),
+            Some(ValueRef::Boolean(v)) if column_type == BOOLEAN => {
+                self.push_bytes(&[u8::from(v)]);
+            }
+            Some(ValueRef::Bigint(v)) if column_type == BIGINT => self.push_8(v.to_be_bytes()),
+            Some(ValueRef::Double(v)) if column_type == DOUBLE => self.push_8(v.to_be_bytes()),
+            Some(ValueRef::Timestamp(v)) if column_type == TIMESTAMP => {
+                self.push_8(v.to_be_bytes());
+            }
+            Some(ValueRef::Other(Value::Uuid(v))) if column_type == UUID => {
+                self.push_bytes(v.as_bytes());
+            }
             _ => return false,
         }
         true
     }
 
     #[inline]
-    fn push_raw(&mut self, bytes: &[u8]) {
+    fn push_4(&mut self, bytes: [u8; 4]) {
+        let value = u64::from(u32::from_be_bytes(bytes));
+        self.0.extend_from_slice(&(4 << 32 | value).to_be_bytes());
+    }
+
+    #[inline]
+    fn push_8(&mut self, bytes: [u8; 8]) {
+        let value = u128::from(u64::from_be_bytes(bytes));
+        let [_, _, _, _, cell @ ..] = (8 << 64 | value).to_be_bytes();
+        self.0.extend_from_slice(&cell);
+    }
+
+    #[inline]
+    fn push_bytes(&mut self, bytes: &[u8]) {
         // Values are shorter than the longest record, and that is shorter than the protocol's limit.
         let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
-        self.0.extend_from_slice(&length.to_be_bytes());
-        self.0.extend_from_slice(bytes);
+        if let Some(short) = short(bytes) {
+            let cell =
+                u128::from(u32::from_le_bytes(length.to_be_bytes())) | u128::from(short) << 32;
+            let end = self.0.len() + size_of::<i32>() + bytes.len();
+            let [cell @ .., _, _, _, _] = cell.to_le_bytes();
+            self.0.extend_from_slice(&cell);
+            self.0.truncate(end);
+        } else {
+            self.0.extend_from_slice(&length.to_be_bytes());
+            self.0.extend_from_slice(bytes);
+        }
     }
 
     /// All of them, to be sent.
     pub(crate) fn values(&self) -> Values<'_> {
         Values(&self.0)
+    }
+}
+
+/// Up to eight bytes, the first one lowest: so few are copied faster than the call of a copy takes.
+#[inline]
+fn short(bytes: &[u8]) -> Option<u64> {
+    let length = bytes.len();
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(_), Some(_)) if length > 8 => None,
+        (Some(head), Some(tail)) => {
+            let [head, tail] = [*head, *tail].map(|half| u64::from(u32::from_le_bytes(half)));
+            Some(head | tail << (8 * (length - 4)))
+        }
+        _ => {
+            let byte = |at: usize| u64::from(*bytes.get(at).unwrap_or(&0)) << (8 * at);
+            Some(byte(0) | byte(1) | byte(2))
+        }
     }
 }
 
@@ -201,8 +234,11 @@ impl EncodedRows {
 /// Encodes one row after the other.
 pub(crate) struct Encoding<'a> {
     layout: &'a Layout,
-    /// Where the columns of the partition key are in the row.
-    partition: Vec<Range<usize>>,
+    /// Where each value of the row starts, and where the last one ends.
+    places: Vec<usize>,
+    /// The partition keys of all rows as they are hashed, one behind the other, and where each ends.
+    keys: Vec<u8>,
+    ends: Vec<usize>,
     encoded: EncodedRows,
 }
 
@@ -211,9 +247,11 @@ impl<'a> Encoding<'a> {
     pub(crate) fn new(layout: &'a Layout, rows: &Rows) -> Self {
         Self {
             layout,
-            partition: vec![0..0; layout.partition.len()],
+            places: vec![0; layout.columns.len() + 1],
+            keys: Vec::new(),
+            ends: Vec::with_capacity(rows.len()),
             encoded: EncodedRows {
-                // A row takes less as it is sent than in its batch.
+                // A row seldom takes more as it is sent than in its batch.
                 cells: Cells(Vec::with_capacity(rows.memory())),
                 rows: Vec::with_capacity(rows.len()),
             },
@@ -223,94 +261,148 @@ impl<'a> Encoding<'a> {
     /// Encodes a row with its version as timestamp and, where there is one, its TTL in seconds. The error
     /// names the column; after it nothing more can be encoded.
     pub(crate) fn row(&mut self, row: RowRef<'_>, ttl: Option<i32>) -> Result<(), String> {
-        let Layout { columns, parts, .. } = self.layout;
-        let (cells, values) = (&mut self.encoded.cells, row.values());
-        if values.len() != columns.len() {
+        let columns = self.layout.columns.len();
+        if row.values().len() != columns {
             return Err(format!(
-                "the row has {} values and the table {} columns",
-                values.len(),
-                columns.len()
+                "the row has {} values and the table {columns} columns",
+                row.values().len(),
             ));
         }
-        let start = cells.0.len();
-        let mut cost = ROW_OVERHEAD;
-        for (((name, column_type), part), value) in columns.iter().zip(parts).zip(values) {
-            let at = cells
-                .push(*column_type, value)
-                .map_err(|reason| format!("column `{name}`: {reason}"))?;
-            if *part != Part::None {
-                key(name, value, at.len())?;
-            }
-            match part {
-                Part::Partition(part) => self.partition[*part] = at,
-                Part::Clustering => cost += at.len(),
-                Part::None => {
-                    cost += at.len() + CELL_OVERHEAD + elements(value) * ELEMENT_OVERHEAD;
-                }
-            }
-        }
-        let token = token(&cells.0, &self.partition)?;
-        cells.push_raw(&row.version.to_be_bytes());
+        let start = self.encoded.cells.0.len();
+        let elements = self.values(row)?;
+        let partition = self.partition()?;
+        let values = self.places[columns] - start - columns * size_of::<i32>();
+        let cells = &mut self.encoded.cells;
+        cells.push_8(row.version.to_be_bytes());
         if let Some(ttl) = ttl {
-            cells.push_raw(&ttl.to_be_bytes());
+            cells.push_4(ttl.to_be_bytes());
         }
         self.encoded.rows.push(EncodedRow {
             values: start..cells.0.len(),
-            token,
-            cost,
+            token: 0,
+            cost: self.layout.overhead + values - partition + elements * ELEMENT_OVERHEAD,
         });
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> EncodedRows {
-        self.encoded
+    /// Appends the values of a row; returns how many elements its collections have.
+    #[inline(never)]
+    fn values(&mut self, row: RowRef<'_>) -> Result<usize, String> {
+        let cells = &mut self.encoded.cells;
+        let mut all_elements = 0;
+        let columns = self.layout.columns.iter().zip(row.values());
+        for ((column, value), place) in columns.zip(&mut self.places) {
+            *place = cells.0.len();
+            if !cells.push_common(column.1, value) {
+                all_elements += push_other(cells, column, value)?;
+            }
+        }
+        if let Some(end) = self.places.last_mut() {
+            *end = cells.0.len();
+        }
+        Ok(all_elements)
     }
-}
 
-fn key(name: &str, value: Option<ValueRef<'_>>, length: usize) -> Result<(), String> {
-    if value.is_none() {
-        return Err(format!("column `{name}` is part of the key and is null"));
-    }
-    if length > LONGEST_KEY {
-        return Err(format!(
-            "column `{name}` is part of the key and has {length} bytes; at most {LONGEST_KEY} are possible"
-        ));
-    }
-    Ok(())
-}
-
-fn elements(value: Option<ValueRef<'_>>) -> usize {
-    match value {
-        Some(ValueRef::Other(Value::List(values))) => values.len(),
-        Some(ValueRef::Other(Value::Map(pairs))) => pairs.len(),
-        _ => 0,
-    }
-}
-
-/// The token of a partition: of the only value as it is, of several each with its length and a zero byte.
-fn token(cells: &[u8], partition: &[Range<usize>]) -> Result<i64, String> {
-    let mut hasher = Murmur3Partitioner.build_hasher();
-    if let [only] = partition {
-        if only.is_empty() {
+    /// Keeps the row's partition key; returns how many bytes its values have.
+    fn partition(&mut self) -> Result<usize, String> {
+        let Layout {
+            partition,
+            clustering,
+            ..
+        } = self.layout;
+        if let Some(place) = clustering.iter().find(|place| !self.fits_key(**place)) {
+            return Err(self.key_fault(*place));
+        }
+        let start = self.keys.len();
+        for place in partition {
+            if !self.fits_key(*place) {
+                return Err(self.key_fault(*place));
+            }
+            let value = self.places[*place] + size_of::<i32>()..self.places[place + 1];
+            let cells = &self.encoded.cells.0;
+            if partition.len() == 1 {
+                self.keys.extend_from_slice(&cells[value]);
+            } else {
+                // Of several values each has its length in two bytes before it and a zero byte behind it.
+                self.keys
+                    .extend_from_slice(&cells[value.start - 2..value.end]);
+                self.keys.push(0);
+            }
+        }
+        let length = self.keys.len() - start;
+        if length == 0 {
             return Err("the only column of the partition key is empty".to_owned());
         }
-        hasher.write(&cells[only.clone()]);
-    } else {
-        for part in partition {
-            let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
-            hasher.write(&length.to_be_bytes());
-            hasher.write(&cells[part.clone()]);
-            hasher.write(&[0]);
-        }
-        let length: usize = partition.iter().map(|part| part.len() + 3).sum();
         if length > LONGEST_KEY {
             return Err(format!(
                 "the partition key has {length} bytes; at most {LONGEST_KEY} are possible"
             ));
         }
+        self.ends.push(self.keys.len());
+        Ok(if partition.len() == 1 {
+            length
+        } else {
+            length - partition.len() * 3
+        })
     }
-    let token: Token = hasher.finish();
-    Ok(token.value())
+
+    /// Whether a value may be in a key.
+    #[inline]
+    fn fits_key(&self, place: usize) -> bool {
+        let (start, end) = (self.places[place], self.places[place + 1]);
+        let length = end - start - size_of::<i32>();
+        (1..=LONGEST_KEY).contains(&length)
+            || (length == 0 && self.encoded.cells.0[start..end] != NULL.to_be_bytes())
+    }
+
+    #[cold]
+    fn key_fault(&self, place: usize) -> String {
+        let name = &self.layout.columns[place].0;
+        match self.places[place + 1] - self.places[place] - size_of::<i32>() {
+            0 => format!("column `{name}` is part of the key and is null"),
+            length => format!(
+                "column `{name}` is part of the key and has {length} bytes; at most {LONGEST_KEY} are possible"
+            ),
+        }
+    }
+
+    /// All rows. Their tokens come now: keys are not read back as soon as they are written, which would make
+    /// the processor wait.
+    pub(crate) fn finish(mut self) -> EncodedRows {
+        let mut start = 0;
+        for (row, &end) in self.encoded.rows.iter_mut().zip(&self.ends) {
+            row.token = Murmur3Partitioner.hash_one(&self.keys[start..end]).value();
+            start = end;
+        }
+        self.encoded
+    }
+}
+
+/// Appends a value of any type, or says that it is not the column's; returns how many elements it has.
+#[inline(never)]
+fn push_other(
+    cells: &mut Cells,
+    (name, column_type): &(String, ColumnType),
+    value: Option<ValueRef<'_>>,
+) -> Result<usize, String> {
+    let mut put = |value: &Value| {
+        put(*column_type, value, &mut cells.0)
+            .map_err(|reason| format!("column `{name}`: {reason}"))?;
+        Ok(elements(value))
+    };
+    match value {
+        Some(ValueRef::Other(value)) => put(value),
+        Some(value) => put(&value.into()),
+        None => Ok(0),
+    }
+}
+
+fn elements(value: &Value) -> usize {
+    match value {
+        Value::List(values) => values.len(),
+        Value::Map(pairs) => pairs.len(),
+        _ => 0,
+    }
 }
 
 fn put(column_type: ColumnType, value: &Value, to: &mut Vec<u8>) -> Result<(), String> {

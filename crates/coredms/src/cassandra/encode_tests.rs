@@ -134,21 +134,23 @@ fn the_cost_counts_what_a_member_counts() {
 
 #[test]
 fn common_types_are_written_as_the_driver_writes_them() {
-    let cases = [
+    let text = |length| Value::Text("Zürich, Genève".chars().take(length).collect());
+    let texts = (0..15).map(|length| (ScalarType::Text, text(length)));
+    let others = [
         (ScalarType::Int, Value::Int(-2_013)),
-        (ScalarType::Text, Value::Text("Zürich".into())),
-        (ScalarType::Text, Value::Text(String::new())),
         (ScalarType::Bigint, Value::Bigint(i64::MIN)),
         (ScalarType::Double, Value::Double(-0.1)),
+        (ScalarType::Float, Value::Float(-0.1)),
         (ScalarType::Timestamp, Value::Timestamp(-1)),
         (ScalarType::Uuid, Value::Uuid(uuid::Uuid::from_u128(7))),
         (ScalarType::Boolean, Value::Boolean(true)),
         (ScalarType::Boolean, Value::Boolean(false)),
     ];
-    for (scalar, value) in cases {
+    for (scalar, value) in texts.chain(others) {
         let (mut ours, mut theirs) = (Cells::default(), Vec::new());
-        assert!(ours.push_common(scalar, (&value).into()));
-        put(ColumnType::Scalar(scalar), &value, &mut theirs).unwrap();
+        let column_type = ColumnType::Scalar(scalar);
+        ours.push(column_type, &value).unwrap();
+        put(column_type, &value, &mut theirs).unwrap();
         assert_eq!(ours.0, theirs, "{value:?}");
     }
 }

@@ -56,7 +56,7 @@ impl Conditions<'_> {
     fn add(&mut self, place: usize, operator: &str, value: &Value) -> Result<(), StoreError> {
         let (name, column_type) = &self.layout.columns[place];
         self.cells
-            .push(*column_type, Some(value.into()))
+            .push(*column_type, value)
             .map_err(|reason| bad(format!("column `{name}`: {reason}")))?;
         self.texts.push(format!("{} {operator} ?", quote(name)));
         Ok(())

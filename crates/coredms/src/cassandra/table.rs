@@ -1,7 +1,7 @@
 //! One table of a tenant: writes rows in batches by replica set.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -26,6 +26,8 @@ pub(crate) struct CassandraTable {
     pub(super) name: String,
     pub(super) encoder: RowEncoder,
     insert: PreparedStatement,
+    /// Batches that were sent, to be filled again: a statement for each row is not made anew.
+    spent: Mutex<Vec<Batch>>,
     ring: Mutex<Option<(Arc<ClusterState>, Arc<Ring>)>>,
     /// Reads by their CQL: there are only as many as combinations of clustering columns and bounds.
     pub(super) reads: Mutex<HashMap<String, PreparedStatement>>,
@@ -68,6 +70,7 @@ impl CassandraTable {
             name: table.name.clone(),
             encoder,
             insert,
+            spent: Mutex::default(),
             ring: Mutex::default(),
             reads: Mutex::default(),
         })
@@ -92,6 +95,22 @@ impl CassandraTable {
         ring
     }
 
+    fn spent(&self) -> MutexGuard<'_, Vec<Batch>> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A batch of as many inserts.
+    fn batch(&self, rows: usize) -> Batch {
+        let mut batch = self.spent().pop().unwrap_or_else(|| {
+            let mut batch = Batch::new(BatchType::Unlogged);
+            batch.set_is_idempotent(true);
+            batch
+        });
+        let insert = || BatchStatement::PreparedStatement(self.insert.clone());
+        batch.statements.resize_with(rows, insert);
+        batch
+    }
+
     /// Sends the rows at these positions together.
     async fn send(
         &self,
@@ -109,11 +128,10 @@ impl CassandraTable {
         let result = match rows.as_slice() {
             [row] => session.execute_unpaged(&self.insert, row).await?,
             rows => {
-                let statement = BatchStatement::PreparedStatement(self.insert.clone());
-                let statements = vec![statement; rows.len()];
-                let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
-                batch.set_is_idempotent(true);
-                session.batch(&batch, rows).await?
+                let batch = self.batch(rows.len());
+                let result = session.batch(&batch, rows).await?;
+                self.spent().push(batch);
+                result
             }
         };
         for warning in result.warnings() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use simbdp_coredms::store::{RowQuery, RowRange, StoreError};
-use simbdp_record::{Row, Value};
+use simbdp_record::{Row, Rows, Value};
 
 use crate::rows::made;
 use crate::server::tenant;
@@ -62,7 +62,7 @@ fn jfk() -> RowQuery {
 async fn prefixes_and_ranges_find_exactly_their_rows() {
     let tenant = tenant("ranges").await;
     let table = made(&tenant, &spec(weather("Ascending"))).await;
-    table.write(&rows().into_iter().collect()).await.unwrap();
+    table.write(&Rows::from_iter(rows())).await.unwrap();
     let found = async |query: RowQuery| {
         let page = table.read(&query).await.unwrap();
         assert_eq!(page.columns, ["origin", "day", "hour", "temp"]);
@@ -109,7 +109,7 @@ async fn prefixes_and_ranges_find_exactly_their_rows() {
 async fn pages_give_every_row_once_in_order() {
     let tenant = tenant("pages").await;
     let table = made(&tenant, &spec(weather("Descending"))).await;
-    table.write(&rows().into_iter().collect()).await.unwrap();
+    table.write(&Rows::from_iter(rows())).await.unwrap();
     let whole = table.read(&jfk()).await.unwrap();
     assert_eq!((whole.rows.len(), whole.next), (120, None));
     assert_eq!(

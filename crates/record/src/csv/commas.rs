@@ -1,53 +1,96 @@
 //! Finds the commas of a record, 64 bytes at a time: fields are so short that a search for each
 //! would cost more than what is done with them.
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-const COMMAS: u64 = 0x2c2c_2c2c_2c2c_2c2c;
 /// Multiplying by it gathers the lowest bits of eight bytes in the topmost byte.
 const GATHER: u64 = 0x0102_0408_1020_4080;
 
-/// Replaces `found` by the positions of the commas in `record`.
+/// What was found in a record.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Found {
+    /// How many commas there are.
+    pub(super) commas: usize,
+    /// Whether there is a NUL.
+    pub(super) nul: bool,
+}
+
+/// Writes the positions of the commas in `record` to the start of `positions`, which grows as it must and then
+/// has room for one more.
 #[inline]
-pub(super) fn find(record: &[u8], found: &mut Vec<usize>) {
-    found.clear();
+pub(super) fn find(record: &[u8], positions: &mut Vec<usize>) -> Found {
+    let mut found = Found::default();
+    if positions.is_empty() {
+        positions.push(0);
+    }
     let (blocks, rest) = record.as_chunks::<64>();
     for (index, block) in blocks.iter().enumerate() {
-        push(mask(block), index * 64, found);
+        found.nul |= contains_nul(block);
+        found.commas += write(commas(block), index * 64, positions, found.commas);
     }
-    if !rest.is_empty() {
-        let mut block = [0; 64];
-        block[..rest.len()].copy_from_slice(rest);
-        push(mask(&block), blocks.len() * 64, found);
+    if rest.is_empty() {
+        return found;
     }
+    let base = blocks.len() * 64;
+    match record.last_chunk() {
+        // A part of this block comes a second time: to copy the rest would take longer.
+        Some(block) => {
+            found.nul |= contains_nul(block);
+            let bits = commas(block) >> (64 - rest.len());
+            found.commas += write(bits, base, positions, found.commas);
+        }
+        None => {
+            let mut block = [b' '; 64];
+            block[..rest.len()].copy_from_slice(rest);
+            found.nul |= contains_nul(&block);
+            found.commas += write(commas(&block), base, positions, found.commas);
+        }
+    }
+    found
 }
 
 /// A bit for each comma of a block, the lowest for its first byte.
 #[inline]
-fn mask(block: &[u8; 64]) -> u64 {
-    let (words, _) = block.as_chunks::<8>();
-    let mut mask = 0;
+fn commas(block: &[u8; 64]) -> u64 {
+    // Written so that the compiler compares many bytes at once.
+    let equal: [u8; 64] = std::array::from_fn(|at| u8::from(block[at] == b','));
+    let (words, _) = equal.as_chunks::<8>();
+    let mut bits = 0;
     for (index, word) in words.iter().enumerate() {
-        let differs = u64::from_le_bytes(*word) ^ COMMAS;
-        // The top bit of each byte that is zero, exactly: no carry leaves a byte.
-        let zeros = !(((differs & LOW) + LOW) | differs | LOW);
-        mask |= (((zeros >> 7) & ONES).wrapping_mul(GATHER) >> 56) << (index * 8);
+        bits |= (u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56) << (index * 8);
     }
-    mask
+    bits
 }
 
+/// Whether a block has a NUL, without a branch for each byte.
 #[inline]
-fn push(mut mask: u64, base: usize, found: &mut Vec<usize>) {
-    found.reserve(64);
-    while mask != 0 {
-        found.push(base + mask.trailing_zeros() as usize);
-        mask &= mask - 1;
+fn contains_nul(block: &[u8; 64]) -> bool {
+    block.iter().fold(false, |found, byte| found | (*byte == 0))
+}
+
+/// Writes the positions of the bits from `at` on; returns how many there are.
+#[inline]
+fn write(mut bits: u64, base: usize, positions: &mut Vec<usize>, at: usize) -> usize {
+    if positions.len() <= at + 64 {
+        positions.resize(at + 65, 0);
     }
+    let count = bits.count_ones() as usize;
+    // Eight at a time, whether there are as many or not: to stop at the last one would take a branch that
+    // no processor can foresee.
+    let (groups, _) = positions[at..].as_chunks_mut::<8>();
+    for group in groups {
+        if bits == 0 {
+            break;
+        }
+        for position in group {
+            *position = base + bits.trailing_zeros() as usize;
+            bits &= bits.wrapping_sub(1);
+        }
+    }
+    count
 }
 
 #[cfg(test)]
 mod tests {
-    use super::find;
+    use super::{Found, find};
 
     #[test]
     fn agrees_with_a_plain_search() {
@@ -63,9 +106,10 @@ mod tests {
                     alphabet[(state >> 33) as usize % alphabet.len()]
                 })
                 .collect();
-            find(&bytes, &mut found);
+            let Found { commas, nul } = find(&bytes, &mut found);
+            assert_eq!(nul, bytes.contains(&0), "{bytes:?}");
             let wanted: Vec<usize> = (0..length).filter(|at| bytes[*at] == b',').collect();
-            assert_eq!(found, wanted, "{bytes:?}");
+            assert_eq!(found[..commas], wanted, "{bytes:?}");
         }
     }
 }
