@@ -26,6 +26,8 @@ const TOKENS: usize = 4;
 /// Lines of a log that are shown.
 const LINES: usize = 30;
 const START_TIMEOUT: Duration = Duration::from_secs(180);
+/// Launches of a node before its failure is the cluster's.
+const LAUNCHES: u32 = 4;
 const POLL: Duration = Duration::from_millis(50);
 const JARS: [&str; 3] = ["lib", "opt/cassandra/lib", "."];
 
@@ -289,22 +291,24 @@ request_timeout: 20s
         Ok(())
     }
 
+    /// Waits until a node answers. One that gave up at its start is launched again, as it would be by whoever
+    /// runs it: on a busy machine a seed may be too slow for it.
     async fn wait(&mut self, node: usize) -> Result<()> {
-        let Node {
-            address,
-            directory,
-            server,
-        } = &mut self.nodes[node];
+        let address = SocketAddr::from((self.nodes[node].address, PORT));
+        let log = self.nodes[node].directory.join("system.log");
         let deadline = Instant::now() + START_TIMEOUT;
-        while TcpStream::connect(SocketAddr::from((*address, PORT)))
-            .await
-            .is_err()
-        {
-            let log = directory.join("system.log");
-            if Instant::now() > deadline || ended(&log) {
+        let mut launches = 1;
+        while TcpStream::connect(address).await.is_err() {
+            let gave_up = ended(&log);
+            if gave_up && launches < LAUNCHES && Instant::now() < deadline {
+                launches += 1;
+                self.kill(node)?;
+                fs::rename(&log, log.with_extension(format!("{launches}.log")))?;
+                self.launch(node)?;
+            } else if gave_up || Instant::now() > deadline {
                 // Read before the end of the script, which removes it.
                 let said = tail(&log);
-                if let Some((child, stdin)) = server.take() {
+                if let Some((child, stdin)) = self.nodes[node].server.take() {
                     end(child, stdin);
                 }
                 bail!("node {node} does not answer; its log ends:\n{said}");
