@@ -122,7 +122,7 @@ pub struct FileArgs {
     /// Most rows of a batch.
     #[arg(long, env = "SIMBDP_BATCH_ROWS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch_rows: u32,
-    /// Bytes of input from which on a batch is full.
+    /// Bytes of memory from which on a batch is full.
     #[arg(long, env = "SIMBDP_BATCH_BYTES", default_value_t = 256 * 1024, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
     pub batch_bytes: u32,
     /// Batches that are written at the same time.
