@@ -33,6 +33,11 @@ demo: cluster images
 test:
 	@deploy/test.sh
 
+.PHONY: test-all
+## test-all: the same with what takes longest
+test-all:
+	@SIMBDP_TEST_ALL=true deploy/test.sh
+
 .PHONY: bench
 ## bench: compare with other loaders in one run; writes docs/benchmarks.md
 bench:

@@ -130,6 +130,7 @@ secret() { kubectl --namespace "$NAMESPACE" get secret coredms-platform --output
 # logins HOST...: files that the loaders read their login from.
 logins() {
   binding=$(mktemp --directory)
+  echo cassandra >"$binding/type"
   secret username >"$binding/username"
   secret password >"$binding/password"
   jq --null-input --args --rawfile username "$binding/username" --rawfile password "$binding/password" \

@@ -29,5 +29,8 @@ git diff --exit-code --stat -- crds charts/simbdp-crds docs/api.md ||
 echo "==> charts"
 helm lint --quiet charts/simbdp charts/simbdp-crds
 
+echo "==> who can reach whom"
+deploy/connectivity.sh
+
 echo "==> units"
 cargo test --quiet --workspace --features "$CARGO_FEATURES" --lib --bins

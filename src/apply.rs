@@ -1,14 +1,15 @@
 //! Apply [IO]: desired objects → objects as the API server has them. Forced server-side apply by one
 //! field manager per controller, and nothing is written when nothing would change.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams,
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
     PropagationPolicy,
 };
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use simbdp_api::labels;
 
@@ -58,6 +59,14 @@ pub enum ApplyError {
         /// Kind and name.
         object: String,
     },
+    /// Another of this project's objects has an object of that name.
+    #[error("{object} belongs to {owner}: give one of them another name")]
+    Taken {
+        /// Kind and name.
+        object: String,
+        /// Kind and name of whose it is.
+        owner: String,
+    },
     /// It is still being deleted, or is made anew because an immutable field changed.
     #[error("{object} is being replaced")]
     Replacing {
@@ -78,7 +87,7 @@ impl Classified for ApplyError {
     fn class(&self) -> Class {
         match self {
             Self::Write { source, .. } => source.class(),
-            Self::Foreign { .. } => Class::Invalid,
+            Self::Foreign { .. } | Self::Taken { .. } => Class::Invalid,
             Self::Read { .. }
             | Self::Delete { .. }
             | Self::Replacing { .. }
@@ -91,7 +100,7 @@ impl Classified for ApplyError {
             Self::Read { .. } | Self::Decode { .. } => "ReadFailed",
             Self::Write { .. } => "ApplyFailed",
             Self::Delete { .. } => "DeleteFailed",
-            Self::Foreign { .. } => "ObjectNotOurs",
+            Self::Foreign { .. } | Self::Taken { .. } => "ObjectNotOurs",
             Self::Replacing { .. } => "Replacing",
         }
     }
@@ -134,6 +143,17 @@ impl Applier {
             }
         }
         self.write::<K>(desired, &body, object).await
+    }
+
+    /// Like [`Self::apply`], where there is an object to apply.
+    pub async fn apply_some<K: Appliable>(
+        &self,
+        desired: Option<&K>,
+    ) -> Result<Option<K>, ApplyError> {
+        match desired {
+            Some(desired) => self.apply(desired).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Like [`Self::apply`]; when an immutable field changed, deletes the object without its dependents
@@ -198,6 +218,67 @@ impl Applier {
     ) -> Result<bool, ApplyError> {
         self.delete_with::<K>(namespace, name, &DeleteParams::background())
             .await
+    }
+
+    /// Deletes an object that has this owner; one of that name that has not stays. True when there is none.
+    pub async fn delete_own<K: Appliable>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        owner: &impl Resource<DynamicType = ()>,
+    ) -> Result<bool, ApplyError> {
+        let own = |found: &K| {
+            let mut owners = found.owner_references().iter();
+            owners.any(|reference| Some(&reference.uid) == owner.meta().uid.as_ref())
+        };
+        match self.get::<K>(namespace, name).await?.filter(own) {
+            Some(_) => self.delete::<K>(namespace, name).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Deletes an object unless it is another one by now.
+    pub async fn delete_this<K: Appliable>(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), ApplyError> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..Default::default()
+        };
+        match self.delete_with::<K>(Some(namespace), name, &params).await {
+            Err(ApplyError::Delete { source, .. }) if source.code() == Some(409) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Sets an annotation of an object that somebody else made, or takes it away; not of another one of that name.
+    pub async fn annotate<K: Appliable>(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        key: &str,
+        value: Option<&str>,
+    ) -> Result<(), ApplyError> {
+        let patch = json!({"metadata": {"uid": uid, "annotations": {key: value}}});
+        let params = PatchParams {
+            field_manager: Some(self.manager.to_owned()),
+            ..Default::default()
+        };
+        self.api::<K>(Some(namespace))
+            .patch(name, &params, &Patch::Merge(patch))
+            .await
+            .map(drop)
+            .map_err(|error| ApplyError::Write {
+                object: format!("{} {name}", K::kind(&())),
+                source: error.into(),
+            })
     }
 
     /// Deletes what has the labels of a selector and is not to be kept; returns the names.
@@ -288,7 +369,7 @@ fn describe<K: Appliable>(object: &K) -> String {
 }
 
 /// The body to apply, with the digest of itself as an annotation.
-fn encode<K: Appliable>(desired: &K) -> Result<(Value, String), serde_json::Error> {
+pub(crate) fn encode<K: Appliable>(desired: &K) -> Result<(Value, String), serde_json::Error> {
     let mut body = serde_json::to_value(desired)?;
     body["apiVersion"] = Value::from(K::api_version(&()).into_owned());
     body["kind"] = Value::from(K::kind(&()).into_owned());
@@ -303,13 +384,14 @@ fn decode<K: DeserializeOwned>(live: &DynamicObject, object: String) -> Result<K
         .map_err(|source| ApplyError::Decode { object, source })
 }
 
-fn unchanged(live: &DynamicObject, body: &Value, digest: &str) -> bool {
+/// Whether an object is as it would be applied.
+pub(crate) fn unchanged(live: &DynamicObject, body: &Value, digest: &str) -> bool {
     live.annotations().get(APPLIED_DIGEST).map(String::as_str) == Some(digest)
         && serde_json::to_value(live).is_ok_and(|live| contains(&live, body))
 }
 
 /// What is there may be taken over when the operator made it, and not for an owner that is gone.
-fn check_ours(
+pub(crate) fn check_ours(
     live: &DynamicObject,
     desired: &kube::core::ObjectMeta,
     object: &str,
@@ -329,19 +411,26 @@ fn check_ours(
             object: object.to_owned(),
         });
     }
-    let controller = |meta: &kube::core::ObjectMeta| {
-        let owners = meta.owner_references.iter().flatten();
-        owners
-            .filter(|o| o.controller == Some(true))
-            .map(|o| o.uid.clone())
-            .next()
-    };
     match (controller(&live.metadata), controller(desired)) {
-        (Some(there), Some(wanted)) if there != wanted => Err(ApplyError::Replacing {
+        (Some(there), Some(wanted))
+            if (&there.kind, &there.name) != (&wanted.kind, &wanted.name) =>
+        {
+            Err(ApplyError::Taken {
+                object: object.to_owned(),
+                owner: format!("{} `{}`", there.kind, there.name),
+            })
+        }
+        // Of the one that was there before.
+        (Some(there), Some(wanted)) if there.uid != wanted.uid => Err(ApplyError::Replacing {
             object: object.to_owned(),
         }),
         _ => Ok(()),
     }
+}
+
+fn controller(meta: &kube::core::ObjectMeta) -> Option<&OwnerReference> {
+    let mut owners = meta.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true))
 }
 
 #[cfg(test)]

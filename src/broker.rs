@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use simbdp_api::Broker;
 
 use crate::apply::random_text;
+use crate::config::Config;
 use crate::context::Context;
 use crate::controller_runtime::{Controller, Teardown, Told};
 use crate::error::{Class, Failure};
@@ -47,7 +48,7 @@ impl Controller for BrokerController {
         let applier = ctx.applier(MANAGER);
         let other_defaults = dereference::other_defaults(&applier, broker).await?;
         let valid = validate::validate(broker)?;
-        let platform = platform(ctx);
+        let platform = platform(&ctx.config, &ctx.identity.namespace, ctx.version());
         let credentials = credentials::ensure(
             &applier,
             &valid,
@@ -92,14 +93,15 @@ impl Controller for BrokerController {
     }
 }
 
-fn platform(ctx: &Context) -> Platform {
+/// What objects of a broker depend on beside its own declaration.
+pub fn platform(config: &Config, namespace: &str, version: &str) -> Platform {
     Platform {
-        namespace: ctx.identity.namespace.clone(),
+        namespace: namespace.to_owned(),
         own: OwnImage {
-            image: ctx.config.images.simbdp.clone(),
-            pull_policy: ctx.config.image_pull_policy.as_str().to_owned(),
+            image: config.images.simbdp.clone(),
+            pull_policy: config.image_pull_policy.as_str().to_owned(),
         },
-        repository: ctx.config.images.rabbitmq.clone(),
-        version: ctx.version().to_owned(),
+        repository: config.images.rabbitmq.clone(),
+        version: version.to_owned(),
     }
 }

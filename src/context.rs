@@ -7,7 +7,9 @@ use kube::Client;
 
 use crate::apply::Applier;
 use crate::config::Config;
+use crate::coredms::pulse::Pulses;
 use crate::events::Events;
+use crate::exec::Exec;
 use crate::gateways::GatewayStates;
 use crate::metrics::Metrics;
 use crate::requeue::Backoff;
@@ -40,6 +42,8 @@ pub struct Context {
     pub coredms: Arc<dyn simbdp_coredms::AdminConnector>,
     /// Logs in to brokers.
     pub broker: Arc<dyn simbdp_broker::AdminConnector>,
+    /// Runs commands in pods.
+    pub exec: Arc<dyn Exec>,
     /// Asks gateways.
     pub gateways: Arc<dyn GatewayStates>,
     /// Figures.
@@ -52,6 +56,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// One watch on Secrets per managed namespace.
     pub secrets: SecretsWatch,
+    /// Databases that are asked how they are.
+    pub pulses: Pulses,
     /// What the controllers of Tenant and IngestPipeline remember.
     pub memory: Memory,
 }

@@ -41,6 +41,12 @@ pub async fn run(
         _ = stores.ready() => tracing::info!("every kind is listed; the controllers start"),
     }
     tokio::join!(
+        async {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = ctx.pulses.follow(&triggers) => {}
+            }
+        },
         control::<BrokerController>(&ctx, stores.brokers, requests.brokers, &shutdown),
         control::<CoreDmsController>(&ctx, stores.coredms, requests.coredms, &shutdown),
         control::<TenantController>(&ctx, stores.tenants, requests.tenants, &shutdown),

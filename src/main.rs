@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use simbdp_operator::generate;
+use simbdp_operator::isolation::{self, CheckArgs};
+use simbdp_operator::prepare::{self, volume};
 use simbdp_operator::run::{RunArgs, run};
 use simbdp_operator::telemetry::{self, LogFormat};
-use simbdp_operator::{generate, prepare};
 
 /// Kubernetes operator for multi-tenant data ingestion
 #[derive(Debug, Parser)]
@@ -40,6 +42,8 @@ enum Command {
         #[arg(long)]
         docs: Option<PathBuf>,
     },
+    /// Check, in a tenant's namespace, that other tenants' servers refuse its credentials
+    CheckIsolation(CheckArgs),
     /// Work of an init container: wait for a first member, copy configuration with the modes that a server demands
     Prepare(PrepareArgs),
 }
@@ -55,12 +59,23 @@ struct PrepareArgs {
     /// Mode of the copied files, octal; the last one given holds for the rest
     #[arg(long, default_value = "0400", value_parser = mode)]
     mode: Vec<u32>,
-    /// Wait until this address accepts connections, unless this is the first member
+    /// Wait until this address accepts connections, unless this is the first member; `{first}` stands for the first
+    /// member's pod, `{previous}` for the one before this
     #[arg(long, value_name = "HOST:PORT")]
     wait_for: Option<String>,
     /// Do not wait when this path exists: the member has started before
     #[arg(long, value_name = "PATH", requires = "wait_for")]
     wait_unless: Option<PathBuf>,
+    /// Volume of the member: gets an id in the file `simbdp-volume` when it has none, which is told as the container's
+    /// termination message
+    #[arg(long, value_name = "PATH")]
+    volume: Option<PathBuf>,
+    /// Directory of what is known of members that have joined, a file a pod
+    #[arg(long, value_name = "PATH", requires_all = ["volume", "replacement"])]
+    members: Option<PathBuf>,
+    /// File for the options of a server that takes the place of a member whose volume is gone; empty for others
+    #[arg(long, value_name = "FILE")]
+    replacement: Option<PathBuf>,
     /// Name of this pod: the one that ends in -0 is the first member
     #[arg(long, env = "SIMBDP_POD_NAME", default_value = "")]
     pod_name: String,
@@ -82,6 +97,10 @@ async fn main() -> ExitCode {
         None => start(cli.run).await,
         Some(Command::Run(args)) => start(args).await,
         Some(Command::Crds { out, chart, docs }) => crds(out, chart, docs),
+        Some(Command::CheckIsolation(args)) => {
+            telemetry::start(LogFormat::Json);
+            isolation::check(args).await
+        }
         Some(Command::Prepare(args)) => prepared(args).await,
     };
     match outcome {
@@ -121,10 +140,10 @@ async fn prepared(args: PrepareArgs) -> anyhow::Result<()> {
         "give as many --to as --from"
     );
     if let Some(address) = &args.wait_for
-        && prepare::ordinal(&args.pod_name) != Some(0)
+        && let Some(address) = prepare::other_member(address, &args.pod_name)
         && !args.wait_unless.is_some_and(|path| path.exists())
     {
-        prepare::wait_for(address).await;
+        prepare::wait_for(&address).await;
     }
     for (index, (from, to)) in args.from.iter().zip(&args.to).enumerate() {
         let mode = args
@@ -135,6 +154,13 @@ async fn prepared(args: PrepareArgs) -> anyhow::Result<()> {
             .unwrap_or(0o400);
         let names = prepare::copy(from, to, mode)?;
         tracing::info!(from = %from.display(), to = %to.display(), files = names.join(", "), "copied");
+    }
+    if let Some(volume) = &args.volume {
+        let id = volume::id(volume)?;
+        if let (Some(members), Some(options)) = (&args.members, &args.replacement) {
+            volume::replace(members, &args.pod_name, &id, options)?;
+        }
+        volume::tell(&id)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+    EnvVarSource, KeyToPath, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
     PodAffinityTerm, PodAntiAffinity, PodSecurityContext, Probe, ResourceRequirements,
     SeccompProfile, SecretVolumeSource, SecurityContext, ServicePort, TCPSocketAction, Volume,
     VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt};
+use simbdp_api::labels;
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
@@ -42,6 +43,18 @@ pub fn meta(namespace: &str, name: &str, labels: &Labels) -> ObjectMeta {
         labels: Some(labels.clone()),
         ..Default::default()
     }
+}
+
+/// When a person last asked for a restart of the object's pods.
+pub fn restarted_at<K: Resource>(object: &K) -> Option<String> {
+    object.annotations().get(labels::RESTARTED_AT).cloned()
+}
+
+/// Annotations of a pod template: a change of either makes new pods.
+pub fn template_annotations(digest: String, restarted_at: Option<String>) -> Labels {
+    let digest = (labels::CONFIG_DIGEST.to_owned(), digest);
+    let restarted = restarted_at.map(|at| (labels::RESTARTED_AT.to_owned(), at));
+    [digest].into_iter().chain(restarted).collect()
 }
 
 /// Objects with all of these labels.
@@ -248,6 +261,15 @@ pub fn config_map_volume(name: &str, config_map: &str) -> Volume {
     }
 }
 
+/// A ConfigMap as a volume, empty while there is none.
+pub fn optional_config_map_volume(name: &str, config_map: &str) -> Volume {
+    let mut volume = config_map_volume(name, config_map);
+    if let Some(source) = &mut volume.config_map {
+        source.optional = Some(true);
+    }
+    volume
+}
+
 /// A Secret as a volume that the pod's group can read.
 pub fn secret_volume(name: &str, secret: &str) -> Volume {
     Volume {
@@ -259,6 +281,19 @@ pub fn secret_volume(name: &str, secret: &str) -> Volume {
         }),
         ..Default::default()
     }
+}
+
+/// One file of a Secret as a volume that the pod's group can read.
+pub fn secret_file_volume(name: &str, secret: &str, key: &str) -> Volume {
+    let mut volume = secret_volume(name, secret);
+    if let Some(source) = &mut volume.secret {
+        source.items = Some(vec![KeyToPath {
+            key: key.to_owned(),
+            path: key.to_owned(),
+            mode: None,
+        }]);
+    }
+    volume
 }
 
 /// A template of a volume for each pod of a StatefulSet.

@@ -104,9 +104,9 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str, &'a str)
 }
 
 /// Which pods are not ready and why, in one line.
-pub fn explain(pods: &[PodState]) -> String {
+pub fn explain<'a>(pods: impl IntoIterator<Item = &'a PodState>) -> String {
     let lines: Vec<_> = pods
-        .iter()
+        .into_iter()
         .filter_map(|pod| {
             let problem = pod.problem.as_ref()?;
             Some(match problem.serious {
@@ -119,8 +119,8 @@ pub fn explain(pods: &[PodState]) -> String {
 }
 
 /// The reason of the first serious problem.
-pub fn serious(pods: &[PodState]) -> Option<&str> {
-    let problems = pods.iter().filter_map(|pod| pod.problem.as_ref());
+pub fn serious<'a>(pods: impl IntoIterator<Item = &'a PodState>) -> Option<&'a str> {
+    let problems = pods.into_iter().filter_map(|pod| pod.problem.as_ref());
     problems
         .filter(|problem| problem.serious)
         .map(|problem| problem.reason.as_str())

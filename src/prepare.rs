@@ -1,5 +1,5 @@
 //! What init containers do before a server starts: copy configuration with the modes that the server
-//! demands, and wait for the first member.
+//! demands, and wait for another member.
 
 use std::io;
 use std::net::ToSocketAddrs;
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+
+pub mod volume;
 
 /// Preparation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +66,7 @@ pub fn copy(from: &Path, to: &Path, mode: u32) -> Result<Vec<String>, PrepareErr
 
 /// Replaces the file: the mode of one that is there would stay, and one without the right to write to could
 /// not be written when the container starts again.
-fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -89,7 +91,7 @@ pub async fn wait_for(address: &str) {
         match connect(address).await {
             Ok(()) => return,
             Err(error) if !told => {
-                tracing::info!(address, %error, "waiting for the first member");
+                tracing::info!(address, %error, "waiting for another member");
                 told = true;
             }
             Err(_) => {}
@@ -106,9 +108,19 @@ async fn connect(address: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The number at the end of a StatefulSet's pod, which tells whether it is the first member.
-pub fn ordinal(pod: &str) -> Option<u32> {
-    pod.rsplit_once('-')?.1.parse().ok()
+/// The address with `{first}` and `{previous}` as the names of pods beside `pod`; [`None`] when that is the first
+/// member, which waits for nobody. A pod without a number at its end is none of a StatefulSet and takes the address
+/// as it is.
+pub fn other_member(address: &str, pod: &str) -> Option<String> {
+    let numbered = pod.rsplit_once('-');
+    let Some((set, ordinal)) =
+        numbered.and_then(|(set, number)| Some((set, number.parse::<u32>().ok()?)))
+    else {
+        return Some(address.to_owned());
+    };
+    let previous = ordinal.checked_sub(1)?;
+    let named = address.replace("{first}", &format!("{set}-0"));
+    Some(named.replace("{previous}", &format!("{set}-{previous}")))
 }
 
 #[cfg(test)]
@@ -149,9 +161,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_member_is_told_by_its_number() {
-        assert_eq!(ordinal("coredms-0"), Some(0));
-        assert_eq!(ordinal("a-b-12"), Some(12));
-        assert_eq!(ordinal("coredms"), None);
+    fn other_members_are_named_by_this_one_s_number() {
+        let named = |pod| other_member("{first}.db:1 {previous}.db:1", pod);
+        assert_eq!(named("c-0"), None);
+        assert_eq!(named("a-b-12").unwrap(), "a-b-0.db:1 a-b-11.db:1");
+        assert_eq!(named("coredms").unwrap(), "{first}.db:1 {previous}.db:1");
     }
 }

@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::context::{Context, Identity};
+use crate::coredms::pulse::Pulses;
 use crate::events::Events;
+use crate::exec::PodExec;
 use crate::gateways::HttpGateways;
 use crate::health::{Health, router};
 use crate::metrics::Metrics;
@@ -125,14 +127,16 @@ fn context(
             service_account: args.service_account.clone(),
             pod: args.pod_name.clone(),
         },
-        coredms: Arc::new(simbdp_coredms::cassandra::CassandraConnector::new()),
+        coredms: Arc::new(simbdp_coredms::Connectors::new()),
         broker: Arc::new(simbdp_broker::rabbitmq::RabbitConnector::new()?),
+        exec: Arc::new(PodExec::new(client.clone())),
         gateways: Arc::new(HttpGateways::new()?),
         metrics: Metrics::default(),
         events: Events::new(client.clone(), &args.pod_name),
         clock: Arc::new(Timestamp::now),
         backoff: Backoff::default(),
         secrets: SecretsWatch::new(client.clone(), Some(triggers.clone())),
+        pulses: Pulses::default(),
         memory: Memory::default(),
         client,
     })

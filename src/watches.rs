@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, Service, ServiceAccount,
 };
@@ -18,12 +19,16 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use simbdp_api::names::TenantName;
+use simbdp_api::tenant::Placement;
 use simbdp_api::{Broker, CoreDms, IngestPipeline, Tenant};
 use tokio::task::JoinSet;
 
+use crate::conditions::{READY, holds};
 use crate::context::Context;
 use crate::controller_runtime::Managed;
 use crate::requeue::Key;
+use crate::tenant::isolation::{is_alone, is_ready};
+use crate::tenant::status::DATABASE_READY;
 use crate::triggers::{MANAGED, Target, Triggers, tenant_of_namespace};
 
 /// Every custom resource of this project.
@@ -75,7 +80,7 @@ impl Stores {
             && self.brokers.wait_until_ready().await.is_ok()
     }
 
-    /// Its pipelines follow a Tenant's state, and its Broker may wait for it to go.
+    /// Its pipelines follow a Tenant's state, its Broker may wait for it to go, and others for a neighbour.
     fn touched_by_tenant(&self, tenant: &Tenant, _declared: bool) -> Vec<Target> {
         let namespace = TenantName::new(tenant.name_any())
             .map(|name| name.namespace())
@@ -85,10 +90,17 @@ impl Stores {
             .status
             .as_ref()
             .and_then(|status| status.broker.clone());
+        let others = self.tenants.state().into_iter();
         pipelines
             .filter(|pipeline| pipeline.namespace() == namespace)
             .map(|pipeline| Target::Pipeline(ObjectRef::from_obj(&*pipeline)))
             .chain(broker.map(|name| Target::Broker(ObjectRef::new(&name))))
+            .chain(
+                others
+                    .filter(|other| is_ready(tenant) && is_alone(other))
+                    .filter(|other| other.name_any() != tenant.name_any())
+                    .map(|other| Target::Tenant(ObjectRef::from_obj(&*other))),
+            )
             .collect()
     }
 
@@ -110,10 +122,16 @@ impl Stores {
             .collect()
     }
 
-    /// A Tenant follows its database's state.
+    /// A Tenant follows its database's state. Those that look for a place in a shared one follow every one.
     fn touched_by_coredms(&self, coredms: &CoreDms, _declared: bool) -> Vec<Target> {
-        tenant_of_namespace(coredms.namespace().as_deref())
-            .into_iter()
+        let own = tenant_of_namespace(coredms.namespace().as_deref());
+        if own.is_some() {
+            return own.into_iter().collect();
+        }
+        let tenants = self.tenants.state().into_iter();
+        tenants
+            .filter(|tenant| concerned(tenant, coredms))
+            .map(|tenant| Target::Tenant(ObjectRef::from_obj(&*tenant)))
             .collect()
     }
 
@@ -132,6 +150,28 @@ impl Stores {
             )
             .collect()
     }
+}
+
+/// Whether a shared CoreDms has news for a Tenant [pure]. Whoever takes or gives up a place changes it for all that have
+/// one; it is no news to those that are well and see it as well as before.
+fn concerned(tenant: &Tenant, coredms: &CoreDms) -> bool {
+    if tenant.spec.coredms.placement != Placement::Shared {
+        return false;
+    }
+    let status = tenant.status.as_ref();
+    let Some(place) = status.and_then(|status| status.coredms.as_ref()) else {
+        return true;
+    };
+    if place.name != coredms.name_any() || Some(&place.namespace) != coredms.namespace().as_ref() {
+        return false;
+    }
+    let said = coredms.status.as_ref();
+    let well = said.is_some_and(|said| holds(&said.conditions.conditions, READY))
+        && status.is_some_and(|status| holds(&status.conditions.conditions, DATABASE_READY));
+    let members = said.and_then(|said| said.members.as_deref());
+    let shown = format!("{} {}", place.name, members.unwrap_or_default());
+    let same = status.and_then(|status| status.database.as_deref()) == Some(shown.trim_end());
+    !(well && same) || tenant.metadata.deletion_timestamp.is_some()
 }
 
 /// Follows one of this project's own kinds.
@@ -254,6 +294,7 @@ fn children(client: &Client, triggers: &Triggers, tasks: &mut JoinSet<()>) {
     let both = || (client.clone(), triggers.clone());
     tasks.spawn(child::<StatefulSet>(both()));
     tasks.spawn(child::<Deployment>(both()));
+    tasks.spawn(child::<Job>(both()));
     tasks.spawn(child::<Pod>(both()));
     tasks.spawn(child::<Service>(both()));
     tasks.spawn(child::<ConfigMap>(both()));
@@ -300,5 +341,53 @@ async fn namespaces(ctx: Arc<Context>, triggers: Triggers) {
             Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
             Err(error) => tracing::warn!(%error, kind = "Namespace", "the watch pauses"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(kind: &str, status: &str) -> String {
+        format!(
+            "conditions: [{{type: {kind}, status: '{status}', reason: X, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}]"
+        )
+    }
+
+    fn coredms(ready: &str, members: &str) -> CoreDms {
+        let status = format!("members: {members}, {}", condition("Ready", ready));
+        let text = format!(
+            "{{metadata: {{name: shared-1, namespace: simbdp-system}}, spec: {{}}, status: {{{status}}}}}"
+        );
+        serde_yaml::from_str(&text).unwrap()
+    }
+
+    fn tenant(placement: &str, status: &str) -> Tenant {
+        let text = format!(
+            "{{metadata: {{name: acme}}, spec: {{coredms: {{placement: {placement}}}}}, status: {{{status}}}}}"
+        );
+        serde_yaml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_shared_database_has_news_for_those_who_wait_and_those_it_is_otherwise_for() {
+        let in_place = |name: &str| {
+            let place = format!("coredms: {{namespace: simbdp-system, name: {name}}}");
+            let status = format!("{place}, database: {name} 3/3");
+            tenant(
+                "Shared",
+                &format!("{status}, {}", condition("DatabaseReady", "True")),
+            )
+        };
+        let well = in_place("shared-1");
+        assert!(!concerned(&well, &coredms("True", "3/3")));
+        assert!(concerned(&well, &coredms("True", "2/3")));
+        assert!(concerned(&well, &coredms("False", "3/3")));
+        assert!(concerned(&tenant("Shared", ""), &coredms("True", "3/3")));
+        assert!(!concerned(
+            &tenant("Dedicated", ""),
+            &coredms("True", "3/3")
+        ));
+        assert!(!concerned(&in_place("shared-2"), &coredms("False", "0/3")));
     }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Debian has and compiles the rest; what is up to date is skipped.
-# 'build.sh control-plane' compiles what an API server without a node needs, 'build.sh helm' helm alone.
+# 'build.sh control-plane' compiles what an API server without a node needs, 'build.sh helm' helm alone,
+# 'build.sh connectivity' the analyser of network policies.
 set -euo pipefail
 # shellcheck source=lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -13,7 +14,7 @@ KUBE_NAMES=(etcd kube-apiserver kube-controller-manager kube-proxy kube-schedule
 
 # PROGRAM=PACKAGE: what must be on the machine.
 DEBIAN_PROGRAMS=(containerd=containerd runc=runc nft=nftables iptables=iptables conntrack=conntrack
-	ip=iproute2 jq=jq openssl=openssl buildah=buildah debootstrap=debootstrap skopeo=skopeo umoci=umoci
+	ip=iproute2 jq=jq unzip=unzip openssl=openssl buildah=buildah debootstrap=debootstrap skopeo=skopeo umoci=umoci
 	/usr/lib/cni/bridge=containernetworking-plugins)
 
 missing_packages() {
@@ -85,6 +86,11 @@ build_helm() {
 	build helm helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION"
 }
 
+build_connectivity() {
+	check_pin connectivity github.com/mattfenwick/cyclonus "$CYCLONUS_VERSION"
+	build connectivity connectivity .
+}
+
 case ${1:-all} in
 all)
 	if [[ -n $(missing_packages) ]]; then
@@ -96,5 +102,6 @@ all)
 	;;
 control-plane) build_kube ;;
 helm) build_helm ;;
-*) fail "'$1' is none of control-plane and helm" ;;
+connectivity) build_connectivity ;;
+*) fail "'$1' is none of control-plane, helm and connectivity" ;;
 esac

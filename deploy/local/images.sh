@@ -21,6 +21,7 @@ reference() {
 	base) echo "localhost/simbdp-local/base:$BASE_SUITE" ;;
 	base-rabbitmq) echo "localhost/simbdp-local/base:$RABBITMQ_SUITE" ;;
 	cassandra) echo "docker.io/library/cassandra:$CASSANDRA_TAG" ;;
+	mongodb) echo "docker.io/library/mongo:$MONGODB_TAG" ;;
 	rabbitmq) echo "docker.io/library/rabbitmq:$RABBITMQ_TAG" ;;
 	simbdp) echo "docker.io/simbdp/simbdp:$(product_version)" ;;
 	*) fail "there is no image called '$1'" ;;
@@ -30,7 +31,7 @@ reference() {
 # base_of NAME: the image it is built on, if that is one of ours.
 base_of() {
 	case $1 in
-	cassandra | simbdp) echo base ;;
+	cassandra | mongodb | simbdp) echo base ;;
 	rabbitmq) echo base-rabbitmq ;;
 	esac
 }
@@ -93,7 +94,7 @@ release_storage() {
 trap release_storage EXIT
 names=("$@")
 if ((${#names[@]} == 0)); then
-	names=(simbdp cassandra rabbitmq)
+	names=(simbdp cassandra mongodb rabbitmq)
 fi
 for name in "${names[@]}"; do
 	if [[ $name == simbdp ]]; then

@@ -6,6 +6,14 @@ source "$(dirname "$0")/lib.sh"
 
 LOADED=$STATE/loaded
 
+# The tag is the same: an operator that runs already would go on as it was.
+restart_operator() {
+	local kubectl=("$BIN/kubectl" --kubeconfig "$LOCAL/kubeconfig" --namespace simbdp-system)
+	if "${kubectl[@]}" get deployment simbdp-operator >/dev/null 2>&1; then
+		"${kubectl[@]}" rollout restart deployment/simbdp-operator
+	fi
+}
+
 load() {
 	local archive=$IMAGES/$1.tar stamp
 	stamp=$(cat "$IMAGES/$1.stamp")
@@ -13,6 +21,9 @@ load() {
 		return
 	fi
 	ctr_local images import "$archive"
+	if [[ $1 == simbdp ]]; then
+		restart_operator
+	fi
 	mkdir -p "$LOADED"
 	echo "$stamp" >"$LOADED/$1"
 }

@@ -6,7 +6,7 @@
 PROFILE ?= dev
 CARGO_FEATURES ?=
 
-.PHONY: cluster cluster-down cluster-test images image-simbdp image-cassandra image-rabbitmq
+.PHONY: cluster cluster-down cluster-test images image-simbdp image-cassandra image-mongodb image-rabbitmq
 
 ## cluster: bring the local cluster up; safe to repeat
 cluster:
@@ -24,6 +24,6 @@ cluster-test:
 images:
 	@PROFILE='$(PROFILE)' CARGO_FEATURES='$(CARGO_FEATURES)' deploy/local/images.sh
 
-## image-NAME: build and load one of simbdp, cassandra, rabbitmq
-image-simbdp image-cassandra image-rabbitmq: image-%:
+## image-NAME: build and load one of simbdp, cassandra, mongodb, rabbitmq
+image-simbdp image-cassandra image-mongodb image-rabbitmq: image-%:
 	@PROFILE='$(PROFILE)' CARGO_FEATURES='$(CARGO_FEATURES)' deploy/local/images.sh $*

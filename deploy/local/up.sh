@@ -78,7 +78,7 @@ wait_until_ready() {
 # load_rest: the images of databases and brokers, where they have been built.
 load_rest() {
 	local name
-	for name in cassandra rabbitmq simbdp; do
+	for name in cassandra mongodb rabbitmq simbdp; do
 		if [[ -f $IMAGES/$name.stamp ]]; then
 			"$HERE/load.sh" "$name"
 		fi

@@ -83,4 +83,13 @@ fn another_makers_object_and_another_owners_object_are_not_taken_over() {
     let refused = check_ours(&live(&body), &owned("new").metadata, "ConfigMap a");
     assert!(matches!(refused, Err(ApplyError::Replacing { .. })));
     assert!(check_ours(&live(&body), &owned("old").metadata, "ConfigMap a").is_ok());
+
+    let mut of_another = owned("new");
+    let owners = of_another.metadata.owner_references.as_mut().unwrap();
+    owners[0].kind = "CoreDms".into();
+    let taken = check_ours(&live(&body), &of_another.metadata, "ConfigMap a").unwrap_err();
+    assert_eq!(
+        taken.to_string(),
+        "ConfigMap a belongs to Broker `b`: give one of them another name"
+    );
 }

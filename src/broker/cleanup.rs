@@ -30,12 +30,16 @@ pub async fn cleanup(
     let name = broker.name_any();
     let users = dereference::users(applier, &name).await?;
     if !users.is_empty() {
-        return Ok(in_use(&users));
+        return Ok(Teardown::Pending {
+            stage: IN_USE,
+            message: in_use(&users),
+            again: IN_USE_AGAIN,
+        });
     }
     let namespace = Some(namespace);
     let labels = selector_text(&node_labels(&name));
     let gone = applier
-        .delete::<StatefulSet>(namespace, &names::workload(&name))
+        .delete_own::<StatefulSet>(namespace, &names::workload(&name), broker)
         .await?;
     let pods: Vec<Pod> = applier.list(namespace, &labels).await?;
     if !gone || !pods.is_empty() {
@@ -55,15 +59,12 @@ pub async fn cleanup(
     }
 }
 
-fn in_use(users: &[String]) -> Teardown {
-    Teardown::Pending {
-        stage: IN_USE,
-        message: format!(
-            "it goes on as it is until these tenants are gone, since it holds their queues: {}",
-            users.join(", ")
-        ),
-        again: IN_USE_AGAIN,
-    }
+/// Who keeps a Broker from going [pure].
+pub fn in_use(users: &[String]) -> String {
+    format!(
+        "it goes on as it is until these tenants are gone, since it holds their queues: {}",
+        users.join(", ")
+    )
 }
 
 fn pending(stage: &'static str, message: &str) -> Teardown {

@@ -18,14 +18,13 @@ pub struct Credentials {
     pub password: String,
 }
 
-/// Makes sure that both Secrets are there. `fresh` makes a text that nobody can guess.
-pub async fn ensure(
-    applier: &Applier,
+/// The Erlang cookie and the administrator's login, in this order [pure]. `fresh` makes a text that nobody can guess.
+pub fn secrets(
     broker: &ValidatedBroker,
     namespace: &str,
     version: &str,
     fresh: fn() -> String,
-) -> Result<Credentials, Error> {
+) -> [Secret; 2] {
     let secret = |name: String, kind: &str, entries: &[(&str, String)]| Secret {
         metadata: owned(broker, namespace, version, &name),
         type_: Some(kind.to_owned()),
@@ -38,22 +37,33 @@ pub async fn ensure(
         ..Default::default()
     };
     let cookie = [(names::COOKIE, fresh())];
-    applier
-        .ensure_secret(&secret(
-            names::cookie_secret(&broker.name),
-            "Opaque",
-            &cookie,
-        ))
-        .await?;
     let login = [
         (names::USERNAME, names::ADMIN.to_owned()),
         (names::PASSWORD, fresh()),
     ];
-    let name = names::admin_secret(&broker.name);
-    let admin = secret(name.clone(), "kubernetes.io/basic-auth", &login);
+    [
+        secret(names::cookie_secret(&broker.name), "Opaque", &cookie),
+        secret(
+            names::admin_secret(&broker.name),
+            "kubernetes.io/basic-auth",
+            &login,
+        ),
+    ]
+}
+
+/// Makes sure that both Secrets are there.
+pub async fn ensure(
+    applier: &Applier,
+    broker: &ValidatedBroker,
+    namespace: &str,
+    version: &str,
+    fresh: fn() -> String,
+) -> Result<Credentials, Error> {
+    let [cookie, admin] = secrets(broker, namespace, version, fresh);
+    applier.ensure_secret(&cookie).await?;
     let admin = applier.ensure_secret(&admin).await?;
-    let password = text(&admin, names::PASSWORD).ok_or(Error::MissingKey {
-        secret: name,
+    let password = text(&admin, names::PASSWORD).ok_or_else(|| Error::MissingKey {
+        secret: names::admin_secret(&broker.name),
         key: names::PASSWORD,
     })?;
     Ok(Credentials { password })

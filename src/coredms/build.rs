@@ -1,24 +1,33 @@
-//! Build [pure, infallible]: [`ValidatedCoreDms`] → every object of a Cassandra cluster.
+//! Build [pure, infallible]: [`ValidatedCoreDms`] → every object of a database's cluster.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount, ServiceSpec};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
 use sha2::{Digest, Sha256};
+use simbdp_api::common::Engine;
 use simbdp_api::{CoreDms, labels};
 
-use super::names::{self, CQL_PORT, STORAGE_PORT};
+use super::names::{self, application, ports};
 use super::validate::ValidatedCoreDms;
 use crate::apply::MANAGED_BY;
 use crate::objects::{Labels, OwnImage, meta, owned_by, selector, service_port};
 
-mod config;
+mod cassandra;
+mod engine;
+mod mongodb;
+mod network;
 mod pod;
 mod stateful_set;
+
+pub use pod::DATA_VOLUME;
 
 /// What the objects are before they are applied.
 #[derive(Clone, Debug)]
@@ -28,7 +37,7 @@ pub struct Prepared;
 #[derive(Clone, Debug)]
 pub struct Applied;
 
-/// Every object of a Cassandra cluster, in the order in which they are applied.
+/// Every object of a cluster, in the order in which they are applied.
 #[derive(Clone, Debug)]
 pub struct Resources<State> {
     /// Without rights; members run as it.
@@ -37,6 +46,8 @@ pub struct Resources<State> {
     pub config: ConfigMap,
     /// The operator's superuser. Without an owner: it outlives the CoreDms with its volumes.
     pub superuser: Secret,
+    /// Who may reach the members; in a tenant's namespace the tenant's own policies say so.
+    pub network: Option<NetworkPolicy>,
     /// Names the members, also those that are not ready yet.
     pub service: Service,
     /// One member at a time.
@@ -50,41 +61,58 @@ pub struct Resources<State> {
 /// What else pods and configuration depend on.
 #[derive(Clone, Debug)]
 pub struct Platform {
+    /// Namespace of the operator.
+    pub namespace: String,
     /// Image for init containers, and pull policy.
     pub own: OwnImage,
-    /// Repository of Cassandra's image.
+    /// Repository of the engine's image.
     pub repository: String,
     /// Version of the operator.
     pub version: String,
 }
 
-/// Builds every object. `password` serves only when the superuser's Secret has none.
+/// Texts for keys that the superuser's Secret has not yet.
+#[derive(Clone)]
+pub struct Fresh {
+    /// Password of the superuser.
+    pub password: String,
+    /// By which members of MongoDB know each other: 6 to 1,024 characters of base64.
+    pub keyfile: String,
+}
+
+/// Builds every object. `running` is how many members run, which may be others than are asked for while some are added
+/// or removed.
 pub fn build(
     coredms: &ValidatedCoreDms,
     platform: &Platform,
-    password: String,
+    fresh: Fresh,
+    running: u16,
 ) -> Resources<Prepared> {
-    let config = config_map(coredms, platform);
-    let digest = digest(&config);
     Resources {
         account: ServiceAccount {
             metadata: owned(coredms, platform, &coredms.name),
             automount_service_account_token: Some(false),
             ..Default::default()
         },
-        superuser: superuser(coredms, platform, password),
+        superuser: superuser(coredms, platform, fresh),
+        network: network::build(coredms, platform),
         service: service(coredms, platform),
         budget: budget(coredms, platform),
-        members: stateful_set::build(coredms, platform, digest),
-        config,
+        members: members(coredms, platform, running),
+        config: config_map(coredms, platform, running),
         state: PhantomData,
     }
 }
 
+/// The StatefulSet of so many members.
+pub fn members(coredms: &ValidatedCoreDms, platform: &Platform, running: u16) -> StatefulSet {
+    stateful_set::build(coredms, platform, digest(coredms), running)
+}
+
 /// Labels by which members, and their volumes, are selected; they never change.
-pub fn member_labels(coredms: &str) -> Labels {
+pub fn member_labels(engine: Engine, coredms: &str) -> Labels {
     Labels::from([
-        (labels::APP_NAME.to_owned(), "cassandra".to_owned()),
+        (labels::APP_NAME.to_owned(), application(engine).to_owned()),
         (labels::APP_INSTANCE.to_owned(), coredms.to_owned()),
         (labels::COREDMS.to_owned(), coredms.to_owned()),
     ])
@@ -92,7 +120,7 @@ pub fn member_labels(coredms: &str) -> Labels {
 
 /// Every label of an object.
 fn all_labels(coredms: &ValidatedCoreDms, platform: &Platform) -> Labels {
-    let mut all = member_labels(&coredms.name);
+    let mut all = member_labels(coredms.engine, &coredms.name);
     let tenant = coredms.object.labels().get(labels::TENANT).cloned();
     all.extend(tenant.map(|tenant| (labels::TENANT.to_owned(), tenant)));
     all.extend([
@@ -111,18 +139,37 @@ fn owned(coredms: &ValidatedCoreDms, platform: &Platform, name: &str) -> ObjectM
     }
 }
 
-fn config_map(coredms: &ValidatedCoreDms, platform: &Platform) -> ConfigMap {
+/// Files of the members that run and of those that are asked for.
+fn config_map(coredms: &ValidatedCoreDms, platform: &Platform, running: u16) -> ConfigMap {
     ConfigMap {
         metadata: owned(coredms, platform, &names::config(&coredms.name)),
-        data: Some(config::files(coredms)),
+        data: Some(engine::config(coredms, coredms.replicas.max(running))),
         ..Default::default()
     }
 }
 
-/// Members read their configuration at their start: a change rolls them.
-fn digest(config: &ConfigMap) -> String {
+/// What is known of members that have joined. Without an owner: it outlives the CoreDms with their volumes.
+pub fn joined_members(
+    coredms: &ValidatedCoreDms,
+    platform: &Platform,
+    data: BTreeMap<String, String>,
+) -> ConfigMap {
+    ConfigMap {
+        metadata: meta(
+            &coredms.namespace,
+            &names::members(&coredms.name),
+            &all_labels(coredms, platform),
+        ),
+        data: Some(data),
+        ..Default::default()
+    }
+}
+
+/// Members read their configuration at their start: a change restarts them. What is said of the first members is
+/// said of all; one more member changes nothing for the others.
+fn digest(coredms: &ValidatedCoreDms) -> String {
     let mut hash = Sha256::new();
-    for (name, text) in config.data.iter().flatten() {
+    for (name, text) in engine::config(coredms, cassandra::FIRST) {
         hash.update(name);
         hash.update([0]);
         hash.update(text);
@@ -131,13 +178,17 @@ fn digest(config: &ConfigMap) -> String {
     hex::encode(&hash.finalize()[..16])
 }
 
-fn superuser(coredms: &ValidatedCoreDms, platform: &Platform, password: String) -> Secret {
-    let entries = [
+fn superuser(coredms: &ValidatedCoreDms, platform: &Platform, fresh: Fresh) -> Secret {
+    let mut entries = vec![
         (names::USERNAME, names::SUPERUSER.to_owned()),
-        (names::PASSWORD, password),
+        (names::PASSWORD, fresh.password),
     ];
-    let data =
-        entries.map(|(key, text)| (key.to_owned(), k8s_openapi::ByteString(text.into_bytes())));
+    if coredms.engine == Engine::MongoDB {
+        entries.push((names::KEYFILE, fresh.keyfile));
+    }
+    let data = entries
+        .into_iter()
+        .map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes())));
     Secret {
         metadata: meta(
             &coredms.namespace,
@@ -145,7 +196,7 @@ fn superuser(coredms: &ValidatedCoreDms, platform: &Platform, password: String) 
             &all_labels(coredms, platform),
         ),
         type_: Some("kubernetes.io/basic-auth".to_owned()),
-        data: Some(data.into()),
+        data: Some(data.collect()),
         ..Default::default()
     }
 }
@@ -157,11 +208,13 @@ fn service(coredms: &ValidatedCoreDms, platform: &Platform) -> Service {
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
-            selector: Some(member_labels(&coredms.name)),
-            ports: Some(vec![
-                service_port("cql", CQL_PORT),
-                service_port("storage", STORAGE_PORT),
-            ]),
+            selector: Some(member_labels(coredms.engine, &coredms.name)),
+            ports: Some(
+                ports(coredms.engine)
+                    .iter()
+                    .map(|(name, port)| service_port(name, *port))
+                    .collect(),
+            ),
             ..Default::default()
         }),
         status: None,
@@ -173,7 +226,7 @@ fn budget(coredms: &ValidatedCoreDms, platform: &Platform) -> PodDisruptionBudge
         metadata: owned(coredms, platform, &coredms.name),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(selector(&member_labels(&coredms.name))),
+            selector: Some(selector(&member_labels(coredms.engine, &coredms.name))),
             ..Default::default()
         }),
         status: None,

@@ -18,11 +18,27 @@ pub enum Error {
     /// The database cannot be set up.
     #[error(transparent)]
     Database(#[from] AdminError),
-    /// The superuser's Secret has no password.
+    /// No such StorageClass.
     #[error(
-        "Secret {0} has no password: delete it if the database has no data yet, else put the old password back"
+        "spec.storage.storageClassName: there is no StorageClass `{class}`: create it, or declare one of {}",
+        known.join(", ")
     )]
-    NoPassword(String),
+    StorageClassMissing {
+        /// The one that is declared.
+        class: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// A key of the superuser's Secret is missing.
+    #[error(
+        "Secret {secret} has no {key}: delete it if the database has no data yet, else put what it was back"
+    )]
+    MissingKey {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: &'static str,
+    },
 }
 
 impl Classified for Error {
@@ -31,8 +47,8 @@ impl Classified for Error {
             Self::Invalid(error) => error.class(),
             Self::Apply(error) => error.class(),
             // An edited Secret or a database that was restored is made good without an event here.
-            Self::Database(_) => Class::Transient,
-            Self::NoPassword(_) => Class::Invalid,
+            Self::Database(_) | Self::StorageClassMissing { .. } => Class::Transient,
+            Self::MissingKey { .. } => Class::Invalid,
         }
     }
 
@@ -41,7 +57,8 @@ impl Classified for Error {
             Self::Invalid(error) => error.reason(),
             Self::Apply(error) => error.reason(),
             Self::Database(error) => database_reason(error),
-            Self::NoPassword(_) => "NoPassword",
+            Self::StorageClassMissing { .. } => "StorageClassMissing",
+            Self::MissingKey { .. } => "MissingKey",
         }
     }
 }

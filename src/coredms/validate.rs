@@ -1,7 +1,7 @@
 //! Validate [pure]: a CoreDms as declared → [`ValidatedCoreDms`], in bytes and thousandths of a CPU.
 
 use kube::ResourceExt;
-use simbdp_api::common::{Profile, Quantity, ResourceList, Resources};
+use simbdp_api::common::{Engine, Profile, Quantity, ResourceList, Resources};
 use simbdp_api::tenant::DeletionPolicy;
 use simbdp_api::{CoreDms, CoreDmsSpec};
 
@@ -9,12 +9,52 @@ use crate::error::{Class, Classified};
 use crate::objects::namespace_of;
 
 const MIB: u64 = 1 << 20;
-/// What Java needs besides heap and the caches of the heap's size.
-const OVERHEAD: u64 = 384 * MIB;
-/// The least heap that a member starts with.
-const LEAST_HEAP: u64 = 192 * MIB;
-/// Above it, references get longer and the heap holds less.
-const LARGEST_HEAP: u64 = 31 << 30;
+/// The least members of a database: as many as there are replicas of each row.
+pub const LEAST_MEMBERS: u16 = 3;
+/// Members that a replica set of MongoDB can have, of those that are more than one.
+const VOTERS: [u16; 3] = [3, 5, 7];
+
+/// How an engine divides a member's memory.
+struct Memory {
+    /// Limit by default, in Development.
+    small: u64,
+    /// Limit by default, in Production.
+    large: u64,
+    /// What the server needs besides its share and what is of the share's size.
+    overhead: u64,
+    /// The least share that a member starts with.
+    least: u64,
+    /// The largest share that is of use.
+    most: u64,
+}
+
+/// Java's heap gets half of what is left beside Java itself: the other half is for what Cassandra keeps outside
+/// it. At 900Mi this is 258 MiB, with which a member was measured to take 325 to 409 MiB. Above 31 GiB
+/// references get longer and the heap holds less.
+const CASSANDRA: Memory = Memory {
+    small: 900 * MIB,
+    large: 4096 * MIB,
+    overhead: 384 * MIB,
+    least: 192 * MIB,
+    most: 31 << 30,
+};
+
+/// The cache gets half of what is left beside mongod itself, as mongod's own default does; not less than its
+/// default's least.
+const MONGODB: Memory = Memory {
+    small: 768 * MIB,
+    large: 4096 * MIB,
+    overhead: 256 * MIB,
+    least: 256 * MIB,
+    most: 10 << 40,
+};
+
+fn division(engine: Engine) -> Memory {
+    match engine {
+        Engine::MongoDB => MONGODB,
+        Engine::Cassandra => CASSANDRA,
+    }
+}
 
 /// A CoreDms that cannot be run as declared.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -27,6 +67,27 @@ pub enum Invalid {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// The volume of a member is not declared, nor is the database external.
+    #[error(
+        "spec.storage is missing: set the size of each member's volume, or spec.external for a database that the operator does not run"
+    )]
+    NoStorage,
+    /// An address of an external database that is none.
+    #[error("spec.external.addresses: `{0}` is not host:port; write for example db.example:9042")]
+    Address(String),
+    /// Addresses of an external database that cannot go into one binding.
+    #[error(
+        "spec.external.addresses have several ports: give all the same one, since the binding of a tenant names one"
+    )]
+    SeveralPorts,
+    /// Fewer members than replicas of each row.
+    #[error("spec.replicas ({0}) is less than 3, the replicas of each row: set it to 3 or more")]
+    TooFewReplicas(u16),
+    /// A number of voters that a replica set cannot have, or should not.
+    #[error(
+        "spec.replicas ({0}) cannot be had with MongoDB: set it to 3, 5 or 7, since an even number elects no better than one less and a replica set has 7 voters at most"
+    )]
+    UnsuitableReplicas(u16),
     /// More is asked for than may be used.
     #[error(
         "spec.resources.requests.{what} ({request}) is more than spec.resources.limits.{what} ({limit}): lower the request or raise the limit"
@@ -58,6 +119,10 @@ impl Classified for Invalid {
     fn reason(&self) -> &'static str {
         match self {
             Self::Quantity { .. } => "InvalidQuantity",
+            Self::NoStorage => "NoStorage",
+            Self::Address(_) | Self::SeveralPorts => "InvalidAddress",
+            Self::TooFewReplicas(_) => "TooFewReplicas",
+            Self::UnsuitableReplicas(_) => "UnsuitableReplicas",
             Self::RequestAboveLimit { .. } => "RequestAboveLimit",
             Self::TooLittleMemory { .. } => "TooLittleMemory",
         }
@@ -65,7 +130,7 @@ impl Classified for Invalid {
 }
 
 /// What one member needs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct MemberNeeds {
     /// CPU request, thousandths.
     pub cpu: u64,
@@ -75,8 +140,8 @@ pub struct MemberNeeds {
     pub memory: u64,
     /// Memory limit, bytes.
     pub memory_limit: u64,
-    /// Heap, bytes.
-    pub heap: u64,
+    /// What the server may fill, bytes: Cassandra's heap, MongoDB's cache.
+    pub share: u64,
     /// Volume, bytes.
     pub storage: u64,
 }
@@ -90,6 +155,8 @@ pub struct ValidatedCoreDms {
     pub name: String,
     /// Namespace.
     pub namespace: String,
+    /// Engine.
+    pub engine: Engine,
     /// Members.
     pub replicas: u16,
     /// How it is run.
@@ -113,24 +180,43 @@ impl ValidatedCoreDms {
 
 /// Validates what is declared.
 pub fn validate(coredms: &CoreDms) -> Result<ValidatedCoreDms, Invalid> {
+    let storage = coredms.spec.storage.as_ref().ok_or(Invalid::NoStorage)?;
     Ok(ValidatedCoreDms {
         object: coredms.clone(),
         name: coredms.name_any(),
         namespace: namespace_of(coredms),
-        replicas: coredms.spec.replicas,
-        profile: coredms.spec.profile,
-        version: coredms.spec.version.clone(),
+        engine: coredms.spec.engine,
+        replicas: replicas(&coredms.spec)?,
+        profile: coredms.spec.profile(),
+        version: coredms.spec.version().to_owned(),
         needs: member_needs(&coredms.spec)?,
-        storage_class: coredms.spec.storage.storage_class_name.clone(),
+        storage_class: storage.storage_class_name.clone(),
         deletion_policy: coredms.spec.deletion_policy,
     })
 }
 
+/// Members, as many as the engine can have: never fewer than the replicas of each row.
+pub fn replicas(spec: &CoreDmsSpec) -> Result<u16, Invalid> {
+    match (spec.engine, spec.replicas()) {
+        (_, replicas @ ..LEAST_MEMBERS) => Err(Invalid::TooFewReplicas(replicas)),
+        (Engine::MongoDB, replicas) if !VOTERS.contains(&replicas) => {
+            Err(Invalid::UnsuitableReplicas(replicas))
+        }
+        (_, replicas) => Ok(replicas),
+    }
+}
+
 /// What one member needs, from what is declared and the profile's own values.
 pub fn member_needs(spec: &CoreDmsSpec) -> Result<MemberNeeds, Invalid> {
-    let Resources { requests, limits } = &spec.resources;
-    let development = spec.profile == Profile::Development;
-    let default_limit = if development { 900 * MIB } else { 4096 * MIB };
+    let storage = spec.storage.as_ref().ok_or(Invalid::NoStorage)?;
+    let Resources { requests, limits } = &spec.resources.clone().unwrap_or_default();
+    let development = spec.profile() == Profile::Development;
+    let division = division(spec.engine);
+    let default_limit = if development {
+        division.small
+    } else {
+        division.large
+    };
     let asked = memory(requests, "resources.requests.memory")?;
     let memory_limit = memory(limits, "resources.limits.memory")?
         .unwrap_or_else(|| asked.unwrap_or(default_limit).max(default_limit));
@@ -143,7 +229,7 @@ pub fn member_needs(spec: &CoreDmsSpec) -> Result<MemberNeeds, Invalid> {
     let default_cpu = if development { 100 } else { 1000 };
     let cpu = cpu(requests, "resources.requests.cpu")?
         .unwrap_or_else(|| cpu_limit.unwrap_or(default_cpu).min(default_cpu));
-    check_memory(memory, memory_limit)?;
+    check_memory(&division, memory, memory_limit)?;
     if let Some(limit) = cpu_limit.filter(|limit| *limit < cpu) {
         return Err(Invalid::RequestAboveLimit {
             what: "cpu",
@@ -156,12 +242,12 @@ pub fn member_needs(spec: &CoreDmsSpec) -> Result<MemberNeeds, Invalid> {
         cpu_limit,
         memory,
         memory_limit,
-        heap: heap(memory_limit),
-        storage: bytes(&spec.storage.size, "storage.size")?,
+        share: division.share(memory_limit),
+        storage: bytes(&storage.size, "storage.size")?,
     })
 }
 
-fn check_memory(request: u64, limit: u64) -> Result<(), Invalid> {
+fn check_memory(division: &Memory, request: u64, limit: u64) -> Result<(), Invalid> {
     let text = |bytes| crate::objects::memory(bytes).0;
     if request > limit {
         return Err(Invalid::RequestAboveLimit {
@@ -170,20 +256,20 @@ fn check_memory(request: u64, limit: u64) -> Result<(), Invalid> {
             limit: text(limit),
         });
     }
-    if heap(limit) < LEAST_HEAP {
+    if division.share(limit) < division.least {
         return Err(Invalid::TooLittleMemory {
             limit: text(limit),
-            least: text(OVERHEAD + 2 * LEAST_HEAP),
+            least: text(division.overhead + 2 * division.least),
         });
     }
     Ok(())
 }
 
-/// Half of what is left beside Java itself: the other half is for what Cassandra keeps outside the heap.
-/// At 900Mi this is 258 MiB, with which a member was measured to take 325 to 409 MiB.
-fn heap(limit: u64) -> u64 {
-    let heap = limit.saturating_sub(OVERHEAD) / 2;
-    heap.min(LARGEST_HEAP) / MIB * MIB
+impl Memory {
+    fn share(&self, limit: u64) -> u64 {
+        let share = limit.saturating_sub(self.overhead) / 2;
+        share.min(self.most) / MIB * MIB
+    }
 }
 
 fn memory(list: &ResourceList, field: &'static str) -> Result<Option<u64>, Invalid> {

@@ -45,6 +45,30 @@ pub async fn apply(
     })
 }
 
+/// Sets how many ingest apps run, and nothing else: a pipeline that is being deleted is not built any more.
+pub async fn scale(
+    client: &Client,
+    namespace: &str,
+    workload: &str,
+    replicas: u16,
+) -> Result<(), ApplyError> {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..Default::default()
+    };
+    match api.patch(workload, &params, &patch).await {
+        Ok(_) => Ok(()),
+        // It is gone, and with it whom it would start.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(ApplyError::Write {
+            object: format!("Deployment {workload}"),
+            source: error.into(),
+        }),
+    }
+}
+
 /// The ConfigMap that all pipelines of a tenant share; made by the Tenant's controller.
 async fn shared(applier: &Applier, namespace: &str) -> Result<Option<ConfigMap>, ApplyError> {
     applier

@@ -12,13 +12,12 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 use sha2::{Digest, Sha256};
-use simbdp_api::labels;
 use simbdp_api::names::{PipelineName, TenantName, tenant_objects as objects};
 use simbdp_api::wire::config::PipelineConfig;
 use simbdp_broker::admin::PipelineQueues;
 
 use super::validate::ValidatedPipeline;
-use crate::objects::env;
+use crate::objects::{env, template_annotations};
 use crate::tenant::build::Prepared;
 use crate::tenant::build::gateway::apart;
 use crate::tenant::build::meta::{Owner, Platform, pods};
@@ -117,6 +116,13 @@ fn digest(config: &PipelineConfig, credentials: &str) -> String {
     hex::encode(digest.finalize())
 }
 
+fn replicas(pipeline: &ValidatedPipeline) -> i32 {
+    match pipeline.paused {
+        Some(_) => 0,
+        None => i32::from(pipeline.min_replicas),
+    }
+}
+
 fn deployment(
     owner: &Owner,
     pipeline: &ValidatedPipeline,
@@ -129,7 +135,7 @@ fn deployment(
             ..owner.meta(&pipeline.name.ingest_workload(), COMPONENT)
         },
         spec: Some(DeploymentSpec {
-            replicas: Some(i32::from(pipeline.min_replicas)),
+            replicas: Some(replicas(pipeline)),
             selector: pods(owner.selector(COMPONENT)),
             revision_history_limit: Some(2),
             strategy: Some(DeploymentStrategy {
@@ -157,6 +163,7 @@ fn template(
         command: &["simbdp-ingest", "run"],
         account: objects::INGEST,
         ports: &[],
+        serves: true,
         env: vec![env("SIMBDP_PIPELINE", &pipeline.name)],
         mounts: vec![
             Mount::coredms(),
@@ -176,10 +183,10 @@ fn template(
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(owner.labels(COMPONENT)),
-            annotations: Some(BTreeMap::from([(
-                labels::CONFIG_DIGEST.to_owned(),
+            annotations: Some(template_annotations(
                 digest.to_owned(),
-            )])),
+                pipeline.restarted_at.clone(),
+            )),
             ..Default::default()
         }),
         spec: Some(pod),

@@ -13,7 +13,7 @@ use simbdp_broker::admin::AdminError;
 
 use super::dereference::{Home, broker, find_home};
 use super::error::Error;
-use super::{apply, status};
+use super::{apply, status, validate};
 use crate::apply::{Applier, text};
 use crate::context::Context;
 use crate::controller_runtime::Teardown;
@@ -103,8 +103,12 @@ pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardow
     let Ok(name) = PipelineName::new(pipeline.name_any()) else {
         return Ok(Teardown::Done);
     };
+    let mut paused = None;
     let (tenant, stay) = match find_home(ctx, pipeline).await {
-        Ok(Home::Living(_, tenant)) => (tenant, Stay::Living),
+        Ok(Home::Living(living, tenant)) => {
+            paused = validate::paused(pipeline.spec.paused, living.spec.paused);
+            (tenant, Stay::Living)
+        }
         Ok(Home::Stopped {
             tenant, retained, ..
         }) => (tenant, Stay::stopped(retained)),
@@ -121,6 +125,7 @@ pub async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardow
         namespace: tenant.namespace(),
         tenant,
         applier: ctx.applier(apply::MANAGER),
+        paused,
     };
     // What was decided stays decided: without ingest apps nobody would take what is queued later.
     let drained = match stay == Stay::Living && !discards(pipeline) {
@@ -153,6 +158,8 @@ struct Scene<'a> {
     tenant: TenantName,
     namespace: String,
     applier: Applier,
+    /// Why no ingest app is to run, and how that ends.
+    paused: Option<&'static str>,
 }
 
 impl Scene<'_> {
@@ -212,11 +219,32 @@ impl Scene<'_> {
             Some(left) => Ok(pending(
                 "Draining",
                 format!(
-                    "{left} files or messages are waited for; annotate the pipeline with {} to discard them",
+                    "{left} files or messages are waited for{}; annotate the pipeline with {} to discard them",
+                    self.resumed().await?,
                     labels::DISCARD_BACKLOG
                 ),
             )),
         }
+    }
+
+    /// What a backlog waits for while no ingest app runs. Where a pause ended after the deletion had begun, they
+    /// run again.
+    async fn resumed(&self) -> Result<String, Error> {
+        if let Some(why) = self.paused {
+            return Ok(format!(" ({why})"));
+        }
+        let workload = self.name.ingest_workload();
+        let namespace = Some(self.namespace.as_str());
+        let stopped = |live: &Deployment| {
+            let replicas = live.spec.as_ref().and_then(|spec| spec.replicas);
+            replicas == Some(0)
+        };
+        let live = self.applier.get::<Deployment>(namespace, &workload).await?;
+        if live.as_ref().is_some_and(stopped) {
+            let replicas = self.pipeline.spec.scaling.min_replicas;
+            apply::scale(&self.ctx.client, &self.namespace, &workload, replicas).await?;
+        }
+        Ok(String::new())
     }
 
     /// What must end before the queue holds all that there will be.

@@ -162,6 +162,7 @@ pub struct Access {
 pub async fn dereference(
     ctx: &Context,
     applier: &Applier,
+    object: &Tenant,
     tenant: &TenantName,
 ) -> Result<Found, Error> {
     let namespace = tenant.namespace();
@@ -170,7 +171,7 @@ pub async fn dereference(
         .get::<StatefulSet>(namespace, objects::GATEWAY)
         .await?;
     Ok(Found {
-        coredms: applier.get::<CoreDms>(namespace, objects::COREDMS).await?,
+        coredms: database(applier, object).await?,
         broker: broker(ctx, tenant).await?,
         gateway_replicas: gateway
             .and_then(|gateway| gateway.spec?.replicas)
@@ -178,6 +179,17 @@ pub async fn dereference(
             .unwrap_or_default(),
         access: access(applier, namespace).await?,
     })
+}
+
+/// The database that holds the tenant's data, as the Tenant's own controller has decided; [`None`] before it has.
+async fn database(applier: &Applier, tenant: &Tenant) -> Result<Option<CoreDms>, Error> {
+    let status = tenant.status.as_ref();
+    let Some(place) = status.and_then(|status| status.coredms.as_ref()) else {
+        return Ok(None);
+    };
+    Ok(applier
+        .get::<CoreDms>(Some(&place.namespace), &place.name)
+        .await?)
 }
 
 /// The Broker that holds the tenant's queues; [`None`] when it is gone.

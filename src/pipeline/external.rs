@@ -15,7 +15,7 @@ use super::error::Error;
 use super::validate::ValidatedPipeline;
 use crate::context::Context;
 use crate::error::Failure;
-use crate::tenant::external::{broker_admin, database_admin, since_ready};
+use crate::tenant::external::{broker_admin, broker_since, database_admin, database_since};
 use crate::tenant::memory::digest;
 use crate::tenant::status::{Stage, broker_stage, database_stage};
 
@@ -33,7 +33,7 @@ pub async fn table(
     };
     let wanted = digest(&[
         &serde_json::to_string(&pipeline.table).unwrap_or_default(),
-        &since_ready(coredms),
+        &database_since(coredms),
     ]);
     let what = format!("table/{}", object.uid().unwrap_or_default());
     if ctx.memory.is_ensured(&what, &wanted).await {
@@ -48,7 +48,7 @@ pub async fn table(
             Ok(false) => Ok((
                 Stage::waiting(
                     "DatabaseNotReady",
-                    "the database's superuser has no Secret yet",
+                    "there is no Secret with a login to the database yet",
                 ),
                 None,
             )),
@@ -137,7 +137,7 @@ async fn ensure_queues(
 ) -> Result<Stage, Error> {
     let max_bytes = broker.spec.max_queue_size.bytes().unwrap_or(u64::MAX);
     let queues = build::queues(&pipeline.tenant, &pipeline.name, max_bytes);
-    let wanted = digest(&[&format!("{queues:?}"), &since_ready(broker)]);
+    let wanted = digest(&[&format!("{queues:?}"), &broker_since(broker)]);
     let what = format!("queues/{}", object.uid().unwrap_or_default());
     if ctx.memory.is_ensured(&what, &wanted).await {
         return Ok(Stage::Done);

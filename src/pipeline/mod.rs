@@ -53,8 +53,8 @@ impl Controller for PipelineController {
             }
         };
         let ceilings = crate::tenant::validate::ceilings(&tenant)?;
-        let valid = validate::validate(pipeline, &name, &ceilings)?;
-        let found = dereference::dereference(ctx, &applier, &name).await?;
+        let valid = validate::validate(pipeline, &name, tenant.spec.paused, &ceilings)?;
+        let found = dereference::dereference(ctx, &applier, &tenant, &name).await?;
         let Some(access) = &found.access else {
             return Ok(Observed::TenantNotReady(
                 "the tenant's Secrets are being made".to_owned(),
@@ -73,6 +73,7 @@ impl Controller for PipelineController {
             loaded: Vec::new(),
             totals: None,
             ready_apps: 0,
+            paused: valid.paused,
             failure: table_failure.or(queues_failure),
         };
         observe_or_apply(ctx, &applier, &valid, &found, access, &mut parts).await?;

@@ -9,7 +9,7 @@ use simbdp_api::wire::internal::{GatewayState, LoadedPipeline};
 use simbdp_broker::admin::QueueTotals;
 
 use super::error::Error;
-use crate::conditions::{Fact, Facts, reconciling, stalled};
+use crate::conditions::{Fact, Facts, READY, RECONCILING, STALLED, reconciling, stalled};
 use crate::controller_runtime::Teardown;
 use crate::error::{Class, Classified, Failure};
 use crate::tenant::status::{Stage, teardown_facts, whole};
@@ -20,8 +20,12 @@ pub const TABLE_READY: &str = "TableReady";
 pub const QUEUES_READY: &str = "QueuesReady";
 /// Every replica of the gateway serves this generation.
 pub const ACCEPTING: &str = "Accepting";
+const KEPT: &str = "what comes in is accepted and kept in the queue";
 /// At least one ingest app is ready and takes work.
 pub const ACTIVE: &str = "Active";
+
+/// No ingest app is to run; what comes in is kept.
+pub const PAUSED: &str = "Paused";
 
 /// How far a pipeline is.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +55,8 @@ pub struct Parts {
     pub totals: Option<QueueTotals>,
     /// Ingest apps that are ready.
     pub ready_apps: i32,
+    /// Why no ingest app is to run, and how that ends.
+    pub paused: Option<&'static str>,
     /// What failed on the way, to be tried again with back-off.
     pub failure: Option<Failure>,
 }
@@ -88,8 +94,13 @@ impl Parts {
 
     /// Whether an ingest app takes work.
     pub fn active(&self) -> Stage {
-        match self.ready_apps {
-            0 => Stage::waiting(
+        match (self.paused, self.ready_apps) {
+            (Some(why), 0) => Stage::waiting(PAUSED, format!("{KEPT}; {why}")),
+            (Some(why), left) => Stage::waiting(
+                "Pausing",
+                format!("{left} ingest apps finish or hand back what they hold; {why}"),
+            ),
+            (None, 0) => Stage::waiting(
                 "NoIngestApp",
                 "no ingest app is ready; if this stays, see `kubectl describe` of its Deployment and its pods' logs",
             ),
@@ -155,10 +166,19 @@ fn mode(pipeline: &IngestPipeline) -> &'static str {
 
 fn facts(parts: &Parts) -> Facts {
     let (accepting, active) = (parts.accepting(), parts.active());
-    let mut facts = whole(
-        [&parts.table, &parts.queues, &accepting, &active],
-        "work is accepted and taken",
-    );
+    let before = [&parts.table, &parts.queues, &accepting];
+    let rests = parts.ready_apps == 0 && before.iter().all(|stage| **stage == Stage::Done);
+    let mut facts = match parts.paused.filter(|_| rests) {
+        Some(why) => resting(why),
+        None => whole(
+            before.into_iter().chain([&active]),
+            "work is accepted and taken",
+        ),
+    };
+    facts.push(match parts.paused {
+        Some(why) => Fact::is(PAUSED, PAUSED, why),
+        None => Fact::not(PAUSED, "Running", ""),
+    });
     facts.extend([
         parts
             .table
@@ -168,6 +188,15 @@ fn facts(parts: &Parts) -> Facts {
         active.fact(ACTIVE, "ingest apps are ready and take work"),
     ]);
     Facts::replacing(facts)
+}
+
+/// Facts of a pipeline that is as declared, and takes nothing.
+fn resting(why: &str) -> Vec<Fact> {
+    vec![
+        Fact::not(READY, PAUSED, &format!("{KEPT}; {why}")),
+        Fact::not(RECONCILING, PAUSED, ""),
+        Fact::not(STALLED, PAUSED, ""),
+    ]
 }
 
 /// Figures that cannot be asked now stay as they were.

@@ -14,6 +14,7 @@ use simbdp_api::wire::config::{BatchConstraints, Mode, StreamConstraints};
 use simbdp_record::constraints::{PatternError, whole_match};
 use simbdp_record::schema::{RowSchema, SchemaError};
 
+use crate::objects::restarted_at;
 use crate::tenant::validate::ValidatedCeilings;
 
 /// An IngestPipeline that can be built.
@@ -33,6 +34,10 @@ pub struct ValidatedPipeline {
     pub table: TableSpec,
     /// Ingest apps that always run.
     pub min_replicas: u16,
+    /// Why no ingest app is to run, and how that ends.
+    pub paused: Option<&'static str>,
+    /// When a person last asked for a restart of the ingest apps.
+    pub restarted_at: Option<String>,
 }
 
 /// Why an IngestPipeline cannot be built. Nothing is altered then.
@@ -93,10 +98,20 @@ impl Invalid {
     }
 }
 
-/// Checks a pipeline of `tenant` within its ceilings.
+/// Why a pipeline's ingest apps are stopped, and how that ends.
+pub fn paused(pipeline: bool, tenant: bool) -> Option<&'static str> {
+    match (pipeline, tenant) {
+        (true, _) => Some("the pipeline is paused: set its spec.paused to false"),
+        (false, true) => Some("the Tenant is paused: set its spec.paused to false"),
+        (false, false) => None,
+    }
+}
+
+/// Checks a pipeline of `tenant`, which may be paused, within its ceilings.
 pub fn validate(
     pipeline: &IngestPipeline,
     tenant: &TenantName,
+    tenant_paused: bool,
     ceilings: &ValidatedCeilings,
 ) -> Result<ValidatedPipeline, Invalid> {
     let spec = &pipeline.spec;
@@ -117,6 +132,8 @@ pub fn validate(
         mode,
         table: spec.table.clone(),
         min_replicas: spec.scaling.min_replicas,
+        paused: paused(spec.paused, tenant_paused),
+        restarted_at: restarted_at(pipeline),
     })
 }
 

@@ -9,6 +9,7 @@ use kube::{Client, ResourceExt};
 use simbdp_api::labels;
 
 use super::build::meta::{Owner, Platform};
+use super::build::namespace::Hosts;
 use super::build::secrets::{Generated, USER_COMPONENT};
 use super::build::{Applied, Prepared, Resources, namespace};
 use super::namespace::Claim;
@@ -25,15 +26,15 @@ pub async fn namespace(
     applier: &Applier,
     owner: &Owner,
     found: &Claim,
-    broker: &str,
+    hosts: &Hosts,
     platform: &Platform,
 ) -> Result<String, ApplyError> {
     let uid = match found {
         Claim::Ours { uid } => uid.clone(),
-        Claim::Absent | Claim::Forget | Claim::Terminating => create(client, owner, broker).await?,
+        Claim::Absent | Claim::Forget | Claim::Terminating => create(client, owner, hosts).await?,
     };
     applier
-        .apply(&namespace::namespace(owner, &uid, broker))
+        .apply(&namespace::namespace(owner, &uid, hosts))
         .await?;
     applier
         .apply(&namespace::role_binding(owner, platform))
@@ -41,14 +42,14 @@ pub async fn namespace(
     Ok(uid)
 }
 
-async fn create(client: &Client, owner: &Owner, broker: &str) -> Result<String, ApplyError> {
+async fn create(client: &Client, owner: &Owner, hosts: &Hosts) -> Result<String, ApplyError> {
     let api: Api<Namespace> = Api::all(client.clone());
     let params = PostParams {
         field_manager: Some(MANAGER.to_owned()),
         ..Default::default()
     };
     let created = api
-        .create(&params, &namespace::new_namespace(owner, broker))
+        .create(&params, &namespace::new_namespace(owner, hosts))
         .await
         .map_err(|error| ApplyError::Write {
             object: format!("Namespace {}", owner.name().namespace()),
@@ -116,7 +117,7 @@ pub async fn apply(
         ingest_account: applier.apply(&ingest_account).await?,
         pipelines: applier.apply(&pipelines).await?,
         gateway_users: applier.apply(&gateway_users).await?,
-        coredms: applier.apply(&coredms).await?,
+        coredms: applier.apply_some(coredms.as_ref()).await?,
         gateway_service: applier.apply(&gateway_service).await?,
         gateway_replicas: applier.apply(&gateway_replicas).await?,
         gateway_budget: applier.apply(&gateway_budget).await?,

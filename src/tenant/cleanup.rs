@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use simbdp_api::names::{TenantName, tenant_objects as objects};
-use simbdp_api::tenant::DeletionPolicy;
+use simbdp_api::tenant::{DeletionPolicy, Placement};
 use simbdp_api::{CoreDms, IngestPipeline, Tenant, labels};
 use simbdp_broker::admin::AdminError;
 
@@ -20,11 +21,12 @@ use super::error::Error;
 use super::namespace::{Claim, claim};
 use super::observe::replica_url;
 use super::status::{BACKLOG_DISCARDED, DISCARDING, Stage, database_stage};
-use super::{apply, external};
+use super::{apply, external, places};
 use crate::apply::{Applier, text};
 use crate::conditions::holds;
 use crate::context::Context;
 use crate::controller_runtime::Teardown;
+use crate::coredms::place::DatabasePlace;
 
 /// Objects' events come first; this is the safety net.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -35,6 +37,15 @@ fn pending(stage: &'static str, message: impl Into<String>) -> Teardown {
         message: message.into(),
         again: AGAIN,
     }
+}
+
+/// What becomes of a tenant's keyspaces and roles.
+#[derive(Clone, Copy)]
+enum Change {
+    /// Roles log in no more; all stays.
+    Suspend,
+    /// All of it goes.
+    Drop,
 }
 
 /// What every step needs.
@@ -84,9 +95,8 @@ pub async fn cleanup(ctx: &Context, tenant: &Tenant) -> Result<Teardown, Error> 
     let done = match (tenant.spec.deletion_policy, ours) {
         (DeletionPolicy::Delete, true) => delete(&scene).await?,
         (DeletionPolicy::Retain, true) => retain(&scene).await?,
-        // Without a namespace of the tenant's there are queues at most.
-        (DeletionPolicy::Delete, false) => scene.drop_queues().await?,
-        (DeletionPolicy::Retain, false) => scene.suspend_queues().await?,
+        (DeletionPolicy::Delete, false) => delete_outside(&scene).await?,
+        (DeletionPolicy::Retain, false) => retain_outside(&scene).await?,
     };
     if done == Teardown::Done {
         ctx.secrets.forget(&scene.namespace);
@@ -99,7 +109,8 @@ async fn delete(scene: &Scene<'_>) -> Result<Teardown, Error> {
     step!(scene.delete_pipelines());
     step!(scene.stop_workloads());
     step!(scene.drop_queues());
-    step!(scene.drop_roles_and_keyspaces());
+    step!(scene.change_database(Change::Drop));
+    step!(scene.release_place());
     step!(scene.delete_database());
     scene.delete_namespace().await
 }
@@ -107,8 +118,26 @@ async fn delete(scene: &Scene<'_>) -> Result<Teardown, Error> {
 async fn retain(scene: &Scene<'_>) -> Result<Teardown, Error> {
     step!(scene.stop_workloads());
     step!(scene.suspend_queues());
-    step!(scene.suspend_roles());
+    step!(scene.change_database(Change::Suspend));
     scene.delete_database().await
+}
+
+/// Without a namespace of the tenant's there are queues at most, and what it has in a shared database.
+async fn delete_outside(scene: &Scene<'_>) -> Result<Teardown, Error> {
+    step!(scene.drop_queues());
+    if scene.shares() {
+        step!(scene.change_database(Change::Drop));
+    }
+    scene.release_place().await
+}
+
+/// The same, kept.
+async fn retain_outside(scene: &Scene<'_>) -> Result<Teardown, Error> {
+    step!(scene.suspend_queues());
+    match scene.shares() {
+        true => scene.change_database(Change::Suspend).await,
+        false => Ok(Teardown::Done),
+    }
 }
 
 impl Scene<'_> {
@@ -236,6 +265,9 @@ impl Scene<'_> {
         self.applier
             .delete::<StatefulSet>(namespace, objects::GATEWAY)
             .await?;
+        self.applier
+            .delete::<Job>(namespace, objects::ISOLATION)
+            .await?;
         for ingest in self.list::<Deployment>(Some("ingest")).await? {
             self.applier
                 .delete::<Deployment>(namespace, &ingest.name_any())
@@ -292,8 +324,8 @@ impl Scene<'_> {
         let status = self.tenant.status.as_ref();
         let asked = self.tenant.spec.broker.reference.as_ref();
         self.found
-            .current_broker()
-            .map(str::to_owned)
+            .current()
+            .broker
             .or_else(|| status.and_then(|status| status.broker.clone()))
             .or_else(|| asked.map(|asked| asked.name.clone()))
     }
@@ -311,61 +343,82 @@ impl Scene<'_> {
         }
     }
 
-    async fn drop_roles_and_keyspaces(&self) -> Result<Teardown, Error> {
-        match self.database().await? {
-            Some(admin) => Ok(admin
-                .drop_tenancy(&external::database_names(&self.name))
-                .await
-                .map(|()| Teardown::Done)?),
-            None => Ok(Teardown::Done),
+    /// The tenant's own CoreDms, or the shared one in which it has a place; [`None`] when it is gone.
+    async fn coredms(&self) -> Result<Option<CoreDms>, Error> {
+        match self.tenant.spec.coredms.placement {
+            Placement::Dedicated => Ok(self
+                .applier
+                .get::<CoreDms>(Some(&self.namespace), objects::COREDMS)
+                .await?),
+            Placement::Shared => places::claimed(self.ctx, &self.name).await,
         }
     }
 
-    async fn suspend_roles(&self) -> Result<Teardown, Error> {
-        match self.database().await? {
-            Some(admin) => Ok(admin
-                .suspend_tenancy(&external::database_names(&self.name))
-                .await
-                .map(|()| Teardown::Done)?),
-            None => Ok(Teardown::Done),
-        }
+    fn shares(&self) -> bool {
+        self.tenant.spec.coredms.placement == Placement::Shared
     }
 
-    /// [`None`] when the database is gone or does not run: it is stopped next, or goes with its volumes,
-    /// and to wait for it could be for ever.
-    async fn database(
-        &self,
-    ) -> Result<Option<std::sync::Arc<dyn simbdp_coredms::StoreAdmin>>, Error> {
-        let coredms = self
-            .applier
-            .get::<CoreDms>(Some(&self.namespace), objects::COREDMS)
-            .await?;
-        let Some(coredms) = coredms.filter(|coredms| coredms.metadata.deletion_timestamp.is_none())
-        else {
-            return Ok(None);
+    /// Keyspaces and roles of the tenant in its database. What cannot be done in one that is on its way out is skipped:
+    /// it goes along, and to wait for it could be for ever. A shared one that lives on is waited for.
+    async fn change_database(&self, change: Change) -> Result<Teardown, Error> {
+        let Some(coredms) = self.coredms().await? else {
+            return Ok(Teardown::Done);
         };
-        let admin = match database_stage(&coredms) {
-            Stage::Done if !self.leaving => external::database_admin(self.ctx, &coredms).await?,
-            Stage::Done | Stage::Waiting { .. } => None,
-        };
-        if admin.is_none() {
-            self.skipped(
-                "clean-up of roles and keyspaces",
-                "the database does not run",
-            )
-            .await?;
+        let leaving = coredms.metadata.deletion_timestamp.is_some();
+        if leaving && !self.shares() {
+            return Ok(Teardown::Done);
         }
-        Ok(admin)
+        let why = match self.try_change(&coredms, change).await {
+            Ok(true) => return Ok(Teardown::Done),
+            Ok(false) => "the database does not run".to_owned(),
+            Err(Error::Database(error)) if leaving => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        match leaving || !self.shares() {
+            true => self.skipped("clean-up of roles and keyspaces", &why).await,
+            false => Ok(pending(
+                "WaitingForDatabase",
+                format!(
+                    "CoreDms {} holds the tenant's keyspaces and roles, and {why}; if it is lost for good, delete it as well",
+                    DatabasePlace::of(&coredms)
+                ),
+            )),
+        }
     }
 
-    /// The CoreDms goes, and its volumes as the Tenant's policy says now, whatever it said before.
+    /// False when the database does not run, or nobody can log in.
+    async fn try_change(&self, coredms: &CoreDms, change: Change) -> Result<bool, Error> {
+        // The right to the Secret in a namespace that goes may be gone already.
+        if database_stage(coredms) != Stage::Done || (self.leaving && !self.shares()) {
+            return Ok(false);
+        }
+        let Some(admin) = external::database_admin(self.ctx, coredms).await? else {
+            return Ok(false);
+        };
+        let names = external::database_names(&self.name);
+        match change {
+            Change::Drop => admin.drop_tenancy(&names).await?,
+            Change::Suspend => admin.suspend_tenancy(&names).await?,
+        }
+        Ok(true)
+    }
+
+    /// The place in a shared database becomes free for others.
+    async fn release_place(&self) -> Result<Teardown, Error> {
+        if self.shares()
+            && let Some(coredms) = self.coredms().await?
+        {
+            places::release(self.ctx, &coredms, &self.name).await?;
+        }
+        Ok(Teardown::Done)
+    }
+
+    /// A CoreDms of the tenant's own goes, and its volumes as the Tenant's policy says now, whatever it said before.
     async fn delete_database(&self) -> Result<Teardown, Error> {
-        let namespace = Some(self.namespace.as_str());
-        let Some(coredms) = self
-            .applier
-            .get::<CoreDms>(namespace, objects::COREDMS)
-            .await?
-        else {
+        if self.shares() {
+            return Ok(Teardown::Done);
+        }
+        let Some(coredms) = self.coredms().await? else {
             return Ok(Teardown::Done);
         };
         let policy = self.tenant.spec.deletion_policy;
@@ -374,7 +427,7 @@ impl Scene<'_> {
                 self.set_policy(policy).await?;
             }
             self.applier
-                .delete::<CoreDms>(namespace, objects::COREDMS)
+                .delete::<CoreDms>(Some(&self.namespace), objects::COREDMS)
                 .await?;
         }
         let volumes = match policy {

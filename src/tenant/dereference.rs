@@ -3,10 +3,11 @@
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
+use simbdp_api::Broker;
 use simbdp_api::names::TenantName;
-use simbdp_api::{Broker, labels};
 
 use super::error::Error;
+use super::namespace::Current;
 
 /// What a Tenant refers to.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +19,9 @@ pub struct Found {
 }
 
 impl Found {
-    /// The Broker that holds the tenant's queues already.
-    pub fn current_broker(&self) -> Option<&str> {
-        let annotations = self.namespace.as_ref()?.metadata.annotations.as_ref()?;
-        annotations.get(labels::BROKER).map(String::as_str)
+    /// What holds the tenant's queues and data already.
+    pub fn current(&self) -> Current {
+        Current::of(self.namespace.as_ref())
     }
 
     /// A Broker by name.

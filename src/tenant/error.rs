@@ -5,6 +5,7 @@ use simbdp_api::names::NameError;
 use super::credentials::Unusable;
 use super::hash::HashError;
 use super::namespace::Taken;
+use super::placement::NoPlace;
 use super::validate::Invalid;
 use crate::apply::ApplyError;
 use crate::error::{ApiError, Class, Classified};
@@ -32,6 +33,25 @@ pub enum Error {
     /// An object cannot be applied or deleted.
     #[error("{0}")]
     Apply(#[from] ApplyError),
+    /// There is no place for the tenant's data.
+    #[error("{0}")]
+    NoPlace(#[from] NoPlace),
+    /// The places of a shared CoreDms cannot be written.
+    #[error("cannot take or give up a place in CoreDms `{coredms}`: {source}")]
+    Claim {
+        /// Its name.
+        coredms: String,
+        /// Why.
+        source: ApiError,
+    },
+    /// A shared CoreDms cannot be made.
+    #[error("cannot create the shared CoreDms `{coredms}`: {source}")]
+    Create {
+        /// Its name.
+        coredms: String,
+        /// Why.
+        source: ApiError,
+    },
     /// A Secret was edited such that nobody can use it.
     #[error("{0}")]
     Credentials(#[from] Unusable),
@@ -60,13 +80,18 @@ impl Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Name(_) | Self::Invalid(_) | Self::Taken(_) | Self::Credentials(_) => {
-                Class::Invalid
-            }
+            Self::Name(_)
+            | Self::Invalid(_)
+            | Self::Taken(_)
+            | Self::NoPlace(_)
+            | Self::Credentials(_) => Class::Invalid,
             Self::Apply(error) => error.class(),
-            Self::Dereference { .. } | Self::Hash(_) | Self::Broker(_) | Self::Database(_) => {
-                Class::Transient
-            }
+            Self::Create { source, .. } => source.class(),
+            Self::Claim { .. }
+            | Self::Dereference { .. }
+            | Self::Hash(_)
+            | Self::Broker(_)
+            | Self::Database(_) => Class::Transient,
         }
     }
 
@@ -78,6 +103,9 @@ impl Classified for Error {
             Self::Dereference { .. } => "ReadFailed",
             Self::Apply(error) => error.reason(),
             Self::Credentials(_) => "UnusableSecret",
+            Self::NoPlace(no_place) => no_place.reason(),
+            Self::Claim { .. } => "ClaimFailed",
+            Self::Create { .. } => "CreateFailed",
             Self::Hash(_) => "HashFailed",
             Self::Broker(_) => "BrokerFailed",
             Self::Database(_) => "DatabaseFailed",

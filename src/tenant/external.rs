@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
+use simbdp_api::common::Engine;
 use simbdp_api::names::TenantName;
-use simbdp_api::{Broker, CoreDms, Tenant};
+use simbdp_api::{Broker, CoreDms, CoreDmsSpec, Tenant};
 use simbdp_broker::BrokerAdmin;
 use simbdp_broker::admin as broker_api;
 use simbdp_coredms::StoreAdmin;
@@ -17,11 +17,12 @@ use super::credentials::Credentials;
 use super::error::Error;
 use super::memory::digest;
 use super::status::{Stage, broker_stage, database_stage};
-use crate::apply::text;
 use crate::conditions::{READY, find};
 use crate::context::Context;
 use crate::controller_runtime::{Managed, ManagedStatus};
+use crate::coredms::login;
 use crate::coredms::names as database_names_of;
+use crate::coredms::place::DatabasePlace;
 use crate::error::Failure;
 
 /// Most connections to a tenant's virtual host: gateways and ingest apps take two each.
@@ -45,16 +46,32 @@ pub fn database_names(tenant: &TenantName) -> database_api::TenancyNames {
     }
 }
 
-/// Since when an object is ready, and what was declared: whatever was put in place before may be gone.
-pub fn since_ready<K: Managed>(object: &K) -> String {
+/// Since when a database is ready, and what was declared of it: whatever was put in place before may be gone. Who else
+/// has a place in it does not matter.
+pub fn database_since(coredms: &CoreDms) -> String {
+    let spec = CoreDmsSpec {
+        claims: Vec::new(),
+        max_tenants: None,
+        ..coredms.spec.clone()
+    };
+    let declared = serde_json::to_string(&spec).unwrap_or_default();
+    since_ready(coredms, &declared)
+}
+
+/// The same of a Broker.
+pub fn broker_since(broker: &Broker) -> String {
+    let generation = broker.metadata.generation.unwrap_or_default();
+    since_ready(broker, &generation.to_string())
+}
+
+fn since_ready<K: Managed>(object: &K, declared: &str) -> String {
     let ready = object
         .status()
         .and_then(|status| find(&status.conditions().conditions, READY))
         .map(|ready| format!("{} {:?}", ready.status, ready.last_transition_time));
     format!(
-        "{} {} {}",
+        "{} {declared} {}",
         object.uid().unwrap_or_default(),
-        object.meta().generation.unwrap_or_default(),
         ready.unwrap_or_default()
     )
 }
@@ -71,28 +88,27 @@ pub async fn broker_admin(
     Ok(Some(ctx.broker.connect(&connection).await?))
 }
 
-/// The operator's session in a database; [`None`] while its superuser has no Secret.
+/// The operator's session in a database; [`None`] while there is no Secret with its login.
 pub async fn database_admin(
     ctx: &Context,
     coredms: &CoreDms,
 ) -> Result<Option<Arc<dyn StoreAdmin>>, Error> {
-    let (name, namespace) = (coredms.name_any(), coredms.namespace().unwrap_or_default());
-    let secret = ctx
-        .applier(MANAGER)
-        .get::<Secret>(
-            Some(&namespace),
-            &database_names_of::superuser_secret(&name),
-        )
-        .await?;
-    let login = secret.and_then(|secret| {
-        let username = text(&secret, database_names_of::USERNAME)?;
-        Some((username, text(&secret, database_names_of::PASSWORD)?))
-    });
-    let Some((username, password)) = login else {
-        return Ok(None);
-    };
-    let connection = database_names_of::connection(&name, &namespace, username, password);
-    Ok(Some(ctx.coredms.connect(&connection).await?))
+    let place = DatabasePlace::of(coredms);
+    match login::connection(&ctx.applier(MANAGER), &place).await? {
+        Ok(connection) => Ok(Some(ctx.coredms.connect(&connection).await?)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// How the tenant's keyspaces are replicated, where that is not the engine's own affair; [`None`] until it is known.
+fn replication(coredms: &CoreDms) -> Option<Option<database_api::Replication>> {
+    match coredms.spec.engine {
+        Engine::MongoDB => Some(None),
+        Engine::Cassandra => {
+            let datacenter = DatabasePlace::of(coredms).datacenter?;
+            Some(Some(database_names_of::replication(datacenter)))
+        }
+    }
 }
 
 /// The tenancy in the database: keyspaces and roles.
@@ -100,9 +116,14 @@ pub async fn database(
     ctx: &Context,
     tenant: &Tenant,
     name: &TenantName,
-    coredms: &CoreDms,
+    coredms: Option<&CoreDms>,
     credentials: &Credentials,
 ) -> (Stage, Option<Failure>) {
+    let found = coredms.and_then(|coredms| Some((coredms, replication(coredms)?)));
+    let Some((coredms, replication)) = found else {
+        let waiting = Stage::waiting("DatabaseNotReady", "the database is being looked at");
+        return (waiting, None);
+    };
     let tenancy = database_api::Tenancy {
         keyspace: name.keyspace(),
         platform_keyspace: name.platform_keyspace(),
@@ -114,19 +135,18 @@ pub async fn database(
             name: name.platform_role(),
             password: credentials.platform_role.clone(),
         },
-        datacenter: database_names_of::DATACENTER.to_owned(),
-        replication_factor: 3,
+        replication,
     };
     let wanted = digest(&[
         &tenancy.tenant_role.password,
         &tenancy.platform_role.password,
-        &since_ready(coredms),
+        &database_since(coredms),
     ]);
     let ensure = async || {
         let Some(admin) = database_admin(ctx, coredms).await? else {
             return Ok(Stage::waiting(
                 "DatabaseNotReady",
-                "the database's superuser has no Secret yet",
+                "there is no Secret with a login to the database yet",
             ));
         };
         admin.ensure_tenancy(&tenancy).await?;
@@ -161,7 +181,7 @@ pub async fn broker(
         max_connections: MAX_CONNECTIONS,
         max_queues: MAX_QUEUES,
     };
-    let wanted = digest(&[&tenancy.password, &since_ready(broker)]);
+    let wanted = digest(&[&tenancy.password, &broker_since(broker)]);
     let ensure = async || {
         let Some(admin) = broker_admin(ctx, broker).await? else {
             return Ok(Stage::waiting(

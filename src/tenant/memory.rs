@@ -8,6 +8,7 @@ use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use simbdp_api::wire::internal::GatewayState;
 use simbdp_broker::admin::{AdminError, BrokerAdmin, QueueTotals};
+use tokio::sync::Mutex;
 
 use super::hash::Hasher;
 use crate::gateways::{GatewayError, GatewayStates};
@@ -24,6 +25,8 @@ const CAPACITY: u64 = 100_000;
 pub struct Memory {
     /// Hashes of passwords.
     pub hasher: Hasher,
+    /// Held while a tenant's place is chosen and taken.
+    pub placing: Arc<Mutex<()>>,
     ensured: Cache<String, String>,
     totals: Cache<String, Arc<Vec<QueueTotals>>>,
     states: Cache<String, Arc<GatewayState>>,
@@ -34,6 +37,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             hasher: Hasher::default(),
+            placing: Arc::default(),
             ensured: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(LOOK_AGAIN)

@@ -8,9 +8,12 @@ pub mod dereference;
 pub mod error;
 pub mod external;
 pub mod hash;
+pub mod isolation;
 pub mod memory;
 pub mod namespace;
 pub mod observe;
+pub mod placement;
+pub mod places;
 pub mod status;
 pub mod validate;
 
@@ -26,8 +29,10 @@ use crate::context::Context;
 use crate::controller_runtime::{Controller, Teardown, Told};
 use crate::error::Failure;
 use build::meta::{Owner, Platform};
+use build::namespace::Hosts;
 use error::Error;
 use namespace::Claim;
+use places::Placed;
 use status::{Observed, Parts, Stage};
 
 /// Figures and drift are looked at this often when no event comes before.
@@ -53,11 +58,15 @@ impl Controller for TenantController {
             .and_then(|status| status.namespace_uid.as_deref());
         let found = dereference::dereference(&ctx.client, &name).await?;
         let claim = namespace::claim(&name, found.namespace.as_ref(), recorded)?;
-        let valid = validate::validate(tenant, &found.brokers, found.current_broker())?;
+        let valid = validate::validate(tenant, &found.brokers, &found.current())?;
         if matches!(claim, Claim::Forget | Claim::Terminating) {
             return Ok(Observed::NamespaceGone);
         }
 
+        let home = match places::place(ctx, tenant, &valid).await? {
+            Placed::At(home) => home,
+            Placed::Waiting(stage) => return Ok(Observed::Unplaced(stage)),
+        };
         let platform = Platform::of(ctx);
         let owner = Owner::tenant(&name, &platform);
         let applier = ctx.applier(Self::MANAGER);
@@ -66,13 +75,13 @@ impl Controller for TenantController {
             &applier,
             &owner,
             &claim,
-            &valid.broker,
+            &Hosts::of(&valid, &home.place),
             &platform,
         )
         .await?;
         ctx.secrets.watch(&name.namespace());
         let generated =
-            build::secrets::generated(&owner, &valid.broker, &valid.users, &platform, random_text);
+            build::secrets::generated(&owner, &valid, &home.place, &platform, random_text);
         let secrets = apply::secrets(&applier, &owner, generated).await?;
         let credentials = credentials::read(&secrets, &valid.users)?;
         let users = ctx.memory.hasher.users(&credentials.users).await?;
@@ -81,11 +90,13 @@ impl Controller for TenantController {
             validate::check_staging(&valid.gateway.staging, gateway)?;
         }
         let replicas = observe::gateway_replicas(ctx, &valid, gateway.as_ref(), &credentials).await;
-        let prepared = build::build(&valid, &credentials.digest(), &users, replicas, &platform);
+        let digest = credentials.digest();
+        let prepared = build::build(&valid, &home.place, &digest, &users, replicas, &platform);
         let applied = apply::apply(&applier, prepared).await?;
 
+        let coredms = applied.coredms.as_ref().or(home.shared.as_ref());
         let (database, database_failure) =
-            external::database(ctx, tenant, &name, &applied.coredms, &credentials).await;
+            external::database(ctx, tenant, &name, coredms, &credentials).await;
         let (broker, broker_failure) = external::broker(
             ctx,
             tenant,
@@ -94,17 +105,20 @@ impl Controller for TenantController {
             &credentials,
         )
         .await;
+        let gateway = status::gateway_stage(&applied, valid.gateway.replicas);
+        let settled = [&database, &broker, &gateway];
+        let settled = settled.into_iter().all(|stage| *stage == Stage::Done);
+        let isolation = isolation::check(ctx, &applier, tenant, &valid, &home.place, settled).await;
         Ok(Observed::Applied(Box::new(Parts {
             namespace_uid,
             broker_name: valid.broker,
-            members: applied
-                .coredms
-                .status
-                .as_ref()
-                .and_then(|status| status.members.clone()),
+            coredms: home.place.reference(),
+            placement: home.why,
+            members: coredms.and_then(|coredms| coredms.status.as_ref()?.members.clone()),
             database,
             broker,
-            gateway: status::gateway_stage(&applied, valid.gateway.replicas),
+            gateway,
+            isolation,
             failure: database_failure.or(broker_failure),
         })))
     }
@@ -122,7 +136,7 @@ impl Controller for TenantController {
             {
                 RESYNC
             }
-            Observed::Applied(_) => STARTING,
+            Observed::Applied(_) | Observed::Unplaced(_) => STARTING,
             // Nothing else tells that the record is gone.
             Observed::NamespaceGone => Duration::from_secs(1),
         }
@@ -131,7 +145,7 @@ impl Controller for TenantController {
     fn failure(observed: &Observed) -> Option<Failure> {
         match observed {
             Observed::Applied(parts) => parts.failure.clone(),
-            Observed::NamespaceGone => None,
+            Observed::NamespaceGone | Observed::Unplaced(_) => None,
         }
     }
 

@@ -3,7 +3,8 @@
 //! refused and not touched.
 
 use k8s_openapi::api::core::v1::Namespace;
-use simbdp_api::labels::OWNED_BY_TENANT;
+use simbdp_api::common::ObjectRef;
+use simbdp_api::labels::{self, OWNED_BY_TENANT};
 use simbdp_api::names::TenantName;
 
 /// What there is of a tenant's namespace.
@@ -21,6 +22,33 @@ pub enum Claim {
     },
     /// It is the tenant's and on its way out; it can be made anew afterwards.
     Terminating,
+}
+
+/// What holds a tenant's queues and data already, as its namespace records it: neither moves.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Current {
+    /// Name of the Broker.
+    pub broker: Option<String>,
+    /// The CoreDms.
+    pub coredms: Option<ObjectRef>,
+}
+
+impl Current {
+    /// What a namespace records.
+    pub fn of(namespace: Option<&Namespace>) -> Self {
+        let recorded = |key: &str| {
+            let annotations = namespace?.metadata.annotations.as_ref()?;
+            annotations.get(key).map(String::as_str)
+        };
+        let coredms = recorded(labels::COREDMS).and_then(|text| text.split_once('/'));
+        Self {
+            broker: recorded(labels::BROKER).map(str::to_owned),
+            coredms: coredms.map(|(namespace, name)| ObjectRef {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            }),
+        }
+    }
 }
 
 /// A namespace of the tenant's name that is not the tenant's.

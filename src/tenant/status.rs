@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::ResourceExt;
+use simbdp_api::common::ObjectRef;
 use simbdp_api::mounts::GATEWAY_PORT;
 use simbdp_api::names::{TenantName, tenant_objects as objects};
 use simbdp_api::tenant::TenantStatus;
@@ -81,6 +82,8 @@ pub fn whole<'a>(stages: impl IntoIterator<Item = &'a Stage>, done: &str) -> Vec
 /// How far a tenant is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observed {
+    /// There is no database for it yet; nothing of it is made before.
+    Unplaced(Stage),
     /// Its namespace is on its way out, or was; the record of it goes first.
     NamespaceGone,
     /// Its objects are applied.
@@ -94,6 +97,10 @@ pub struct Parts {
     pub namespace_uid: String,
     /// Broker that holds the queues.
     pub broker_name: String,
+    /// The CoreDms that holds the data.
+    pub coredms: ObjectRef,
+    /// Why a shared one was chosen, when that was just now.
+    pub placement: Option<String>,
     /// Members of the database, e.g. `3/3`.
     pub members: Option<String>,
     /// The database, with keyspaces and roles.
@@ -102,6 +109,8 @@ pub struct Parts {
     pub broker: Stage,
     /// The gateway.
     pub gateway: Stage,
+    /// Whether the tenant is kept apart from others, where that is checked.
+    pub isolation: Option<Fact>,
     /// What failed on the way, to be tried again with back-off.
     pub failure: Option<Failure>,
 }
@@ -153,7 +162,9 @@ pub fn database_stage(coredms: &CoreDms) -> Stage {
     said(
         "DatabaseNotReady",
         &status.conditions.conditions,
-        status.observed_generation >= coredms.metadata.generation,
+        // Whoever takes a place in a shared one makes a new generation of it, which concerns nobody else.
+        coredms.spec.max_tenants.is_some()
+            || status.observed_generation >= coredms.metadata.generation,
         "the database is being created",
     )
 }
@@ -188,7 +199,12 @@ fn said(
 pub fn status(tenant: &Tenant, outcome: &Result<Observed, Error>) -> (TenantStatus, Facts) {
     let previous = tenant.status.clone().unwrap_or_default();
     match outcome {
-        Ok(Observed::Applied(parts)) => applied(tenant, parts),
+        Ok(Observed::Applied(parts)) => applied(tenant, parts, previous),
+        Ok(Observed::Unplaced(stage)) => {
+            let mut facts = whole([stage], "");
+            facts.push(stage.fact(DATABASE_READY, ""));
+            (previous, Facts::keeping(facts))
+        }
         Ok(Observed::NamespaceGone) => {
             let status = TenantStatus {
                 namespace_uid: None,
@@ -204,7 +220,7 @@ pub fn status(tenant: &Tenant, outcome: &Result<Observed, Error>) -> (TenantStat
     }
 }
 
-fn applied(tenant: &Tenant, parts: &Parts) -> (TenantStatus, Facts) {
+fn applied(tenant: &Tenant, parts: &Parts, previous: TenantStatus) -> (TenantStatus, Facts) {
     let namespace = TenantName::new(tenant.name_any())
         .map(|name| name.namespace())
         .ok();
@@ -222,6 +238,7 @@ fn applied(tenant: &Tenant, parts: &Parts) -> (TenantStatus, Facts) {
         parts.gateway.fact(GATEWAY_READY, "every replica is ready"),
         Fact::is(CREDENTIALS_READY, "Ready", "every Secret is in place"),
     ]);
+    facts.extend(parts.isolation.clone());
     let members = parts.members.as_deref().unwrap_or_default();
     let status = TenantStatus {
         endpoint: namespace
@@ -230,10 +247,12 @@ fn applied(tenant: &Tenant, parts: &Parts) -> (TenantStatus, Facts) {
         namespace,
         namespace_uid: Some(parts.namespace_uid.clone()),
         database: Some(
-            format!("{} {members}", objects::COREDMS)
+            format!("{} {members}", parts.coredms.name)
                 .trim_end()
                 .to_owned(),
         ),
+        coredms: Some(parts.coredms.clone()),
+        placement: parts.placement.clone().or(previous.placement),
         broker: Some(parts.broker_name.clone()),
         ..Default::default()
     };
@@ -252,6 +271,9 @@ fn failed(error: &Error) -> Facts {
             let reason = invalid.reason();
             let reason = reason.strip_prefix("Broker").unwrap_or(reason);
             facts.push(Fact::not(BROKER_READY, reason, &message));
+        }
+        Error::NoPlace(no_place) => {
+            facts.push(Fact::not(DATABASE_READY, no_place.reason(), &message));
         }
         Error::Credentials(_) | Error::Hash(_) => {
             facts.push(Fact::not(CREDENTIALS_READY, error.reason(), &message));

@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use simbdp_api::common::{Quantity, QuantityError, StorageSpec};
+use simbdp_api::common::{Engine, ObjectRef, Quantity, QuantityError, StorageSpec};
 use simbdp_api::coredms::CoreDmsSpec;
 use simbdp_api::names::{NameError, TenantName};
 use simbdp_api::pipeline::{FileCount, Format};
-use simbdp_api::tenant::{DeletionPolicy, Quota, TenantCoreDms, User};
+use simbdp_api::tenant::{DeletionPolicy, Placement, Quota, TenantCoreDms, User};
 use simbdp_api::{Broker, Tenant};
 
 use super::build::gateway;
+use super::namespace::Current;
 use crate::coredms::validate::{self as coredms, MemberNeeds};
 use crate::error::Classified;
 use crate::objects;
@@ -22,7 +23,7 @@ pub struct ValidatedTenant {
     /// Name, from which all other names derive.
     pub name: TenantName,
     /// The tenant's database.
-    pub coredms: CoreDmsSpec,
+    pub coredms: Database,
     /// Name of the Broker that holds the tenant's queues.
     pub broker: String,
     /// Who may use the gateway.
@@ -33,6 +34,36 @@ pub struct ValidatedTenant {
     pub ceilings: ValidatedCeilings,
     /// The tenant's front end.
     pub gateway: ValidatedGateway,
+    /// Whether all of its pipelines are paused.
+    pub paused: bool,
+    /// When a person last asked for a restart of the gateway.
+    pub restarted_at: Option<String>,
+}
+
+/// The tenant's database.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Database {
+    /// One of its own.
+    Dedicated(Box<CoreDmsSpec>),
+    /// A place in a shared one.
+    Shared {
+        /// Engine.
+        engine: Engine,
+        /// CoreDms that is asked for.
+        reference: Option<String>,
+        /// CoreDms that is on record to hold the tenant's data.
+        recorded: Option<String>,
+    },
+}
+
+impl Database {
+    /// What is declared of the tenant's own.
+    pub fn own(&self) -> Option<&CoreDmsSpec> {
+        match self {
+            Self::Dedicated(spec) => Some(spec),
+            Self::Shared { .. } => None,
+        }
+    }
 }
 
 /// The platform's ceilings on files, in bytes.
@@ -71,6 +102,20 @@ pub enum Invalid {
         field: &'static str,
         /// What is wrong with it.
         source: QuantityError,
+    },
+    /// A field that belongs to the other placement, or is missing in this one.
+    #[error("spec.coredms: {0}")]
+    Placement(&'static str),
+    /// A tenant's data do not move.
+    #[error(
+        "the tenant's data are in CoreDms `{}/{}` and cannot move: set spec.coredms.placement to {placement:?}",
+        .current.namespace, .current.name
+    )]
+    PlacementChanged {
+        /// The CoreDms that holds the data.
+        current: ObjectRef,
+        /// The placement that this is.
+        placement: Placement,
     },
     /// The database cannot be run as declared.
     #[error("the tenant's coredms: {0}")]
@@ -146,6 +191,8 @@ impl Invalid {
         match self {
             Self::Name(_) | Self::UserTwice(_) => "InvalidName",
             Self::Quantity { .. } => "InvalidQuantity",
+            Self::Placement(_) => "InvalidPlacement",
+            Self::PlacementChanged { .. } => "PlacementImmutable",
             Self::Coredms(invalid) => invalid.reason(),
             Self::QuotaTooSmall { .. } => "QuotaTooSmall",
             Self::StagingChanged { .. } => "StagingImmutable",
@@ -164,47 +211,107 @@ impl Invalid {
     }
 }
 
-/// Checks a Tenant. `current_broker` is the Broker that already holds the tenant's queues.
+/// Checks a Tenant. `current` is what already holds the tenant's queues and data.
 pub fn validate(
     tenant: &Tenant,
     brokers: &[Broker],
-    current_broker: Option<&str>,
+    current: &Current,
 ) -> Result<ValidatedTenant, Invalid> {
     let spec = &tenant.spec;
     let name = TenantName::new(tenant.metadata.name.clone().unwrap_or_default())?;
-    let database = coredms_spec(&spec.coredms, spec.deletion_policy);
-    let member = coredms::member_needs(&database)?;
+    let database = database(&name, tenant, current.coredms.as_ref())?;
     let gateway = ValidatedGateway {
         replicas: spec.gateway.replicas,
         staging: spec.gateway.staging.clone(),
     };
     check_users(&spec.users)?;
-    check_quota(&spec.quota, &database, &gateway, member)?;
+    check_quota(&spec.quota, members(&database)?, &gateway)?;
     Ok(ValidatedTenant {
         name,
         coredms: database,
         broker: choose_broker(
             spec.broker.reference.as_ref().map(|r| r.name.as_str()),
             brokers,
-            current_broker,
+            current.broker.as_deref(),
         )?,
         users: spec.users.clone(),
         quota: spec.quota.clone(),
         ceilings: ceilings(tenant)?,
         gateway,
+        paused: spec.paused,
+        restarted_at: objects::restarted_at(tenant),
     })
 }
 
-/// The CoreDms that a Tenant asks for. Its volumes share the tenant's fate.
-fn coredms_spec(coredms: &TenantCoreDms, deletion_policy: DeletionPolicy) -> CoreDmsSpec {
-    CoreDmsSpec {
-        engine: coredms.engine,
-        version: coredms.version.clone(),
-        replicas: coredms.replicas,
-        storage: coredms.storage.clone(),
-        resources: coredms.resources.clone(),
-        profile: coredms.profile,
-        deletion_policy,
+/// The database that a Tenant asks for. The API server refuses most of what is refused here, too.
+fn database(
+    name: &TenantName,
+    tenant: &Tenant,
+    current: Option<&ObjectRef>,
+) -> Result<Database, Invalid> {
+    let asked = &tenant.spec.coredms;
+    let placement = |own| match own {
+        true => Placement::Dedicated,
+        false => Placement::Shared,
+    };
+    let there = current.map(|current| placement(current.namespace == name.namespace()));
+    if let (Some(current), Some(there)) = (current, there)
+        && there != asked.placement
+    {
+        return Err(Invalid::PlacementChanged {
+            current: current.clone(),
+            placement: there,
+        });
+    }
+    let reference = asked.reference.as_ref().map(|asked| asked.name.clone());
+    match (asked.placement, reference) {
+        (Placement::Dedicated, Some(_)) => Err(Invalid::Placement(
+            "ref names a shared CoreDms: set placement to Shared, or leave ref out",
+        )),
+        (Placement::Dedicated, None) => dedicated(asked, tenant.spec.deletion_policy),
+        (Placement::Shared, _) if members_are_declared(asked) => Err(Invalid::Placement(
+            "storage, replicas, resources, profile and version belong to placement Dedicated: a shared CoreDms has its own, so leave them out",
+        )),
+        (Placement::Shared, reference) => Ok(Database::Shared {
+            engine: asked.engine,
+            reference,
+            recorded: current.map(|current| current.name.clone()),
+        }),
+    }
+}
+
+fn members_are_declared(coredms: &TenantCoreDms) -> bool {
+    coredms.storage.is_some()
+        || coredms.replicas.is_some()
+        || coredms.resources.is_some()
+        || coredms.profile.is_some()
+        || coredms.version.is_some()
+}
+
+/// The CoreDms of its own that a Tenant asks for. Its volumes share the tenant's fate.
+fn dedicated(
+    coredms: &TenantCoreDms,
+    deletion_policy: DeletionPolicy,
+) -> Result<Database, Invalid> {
+    let Some(storage) = &coredms.storage else {
+        return Err(Invalid::Placement(
+            "placement Dedicated needs storage: the volume of each member",
+        ));
+    };
+    let mut spec = CoreDmsSpec::managed(coredms.engine, storage.clone());
+    spec.resources = coredms.resources.clone();
+    spec.deletion_policy = deletion_policy;
+    spec.version = coredms.version.clone().or(spec.version);
+    spec.replicas = coredms.replicas.or(spec.replicas);
+    spec.profile = coredms.profile.or(spec.profile);
+    Ok(Database::Dedicated(Box::new(spec)))
+}
+
+/// How many members a database has in the tenant's own namespace, and what one needs.
+fn members(database: &Database) -> Result<(u16, MemberNeeds), Invalid> {
+    match database {
+        Database::Dedicated(spec) => Ok((coredms::replicas(spec)?, coredms::member_needs(spec)?)),
+        Database::Shared { .. } => Ok((0, MemberNeeds::default())),
     }
 }
 
@@ -326,9 +433,8 @@ fn show_storage(size: &str, class: Option<&str>) -> String {
 /// quota itself, which their status then says.
 fn check_quota(
     quota: &Quota,
-    coredms: &CoreDmsSpec,
+    (members, member): (u16, MemberNeeds),
     gateway: &ValidatedGateway,
-    member: MemberNeeds,
 ) -> Result<(), Invalid> {
     let staging = gateway
         .staging
@@ -336,7 +442,7 @@ fn check_quota(
         .bytes()
         .map_err(quantity("spec.gateway.staging.size"))?;
     let total = |of_member: u64, of_gateway: u64| {
-        u64::from(coredms.replicas) * of_member + u64::from(gateway.replicas) * of_gateway
+        u64::from(members) * of_member + u64::from(gateway.replicas) * of_gateway
     };
     let check = |field, declared: Option<u64>, needed: u64, show: fn(u64) -> String| match declared
     {
@@ -344,16 +450,7 @@ fn check_quota(
             field,
             declared: show(declared),
             needed: show(needed),
-            sum: format!(
-                "{} database members and {} gateway {}",
-                coredms.replicas,
-                gateway.replicas,
-                if gateway.replicas == 1 {
-                    "replica"
-                } else {
-                    "replicas"
-                }
-            ),
+            sum: needed_for(members, gateway.replicas),
         }),
         _ => Ok(()),
     };
@@ -389,6 +486,17 @@ fn check_quota(
         total(member.memory_limit, gateway::MEMORY_LIMIT),
         show_bytes,
     )
+}
+
+fn needed_for(members: u16, replicas: u16) -> String {
+    let gateway = match replicas {
+        1 => "1 gateway replica".to_owned(),
+        many => format!("{many} gateway replicas"),
+    };
+    match members {
+        0 => gateway,
+        members => format!("{members} database members and {gateway}"),
+    }
 }
 
 fn show_bytes(bytes: u64) -> String {

@@ -216,6 +216,22 @@ async fn bad_tenants_are_refused_with_what_would_be_right() {
             "should match",
         ),
         (
+            json!({"coredms": {"storage": null}}),
+            "placement Dedicated needs storage",
+        ),
+        (
+            json!({"coredms": {"placement": "Shared"}}),
+            "belong to placement Dedicated: a shared CoreDms has its own, so leave them out",
+        ),
+        (
+            json!({"coredms": {"placement": "Shared", "storage": null, "profile": "Development"}}),
+            "belong to placement Dedicated",
+        ),
+        (
+            json!({"coredms": {"ref": {"name": "x"}}}),
+            "ref names a shared CoreDms: set placement to Shared",
+        ),
+        (
             json!({"users": [reader("ada"), reader("ada")]}),
             "Duplicate value",
         ),
@@ -237,6 +253,59 @@ async fn bad_tenants_are_refused_with_what_would_be_right() {
     }
 }
 
+fn external() -> Value {
+    json!({"addresses": ["db:9042"], "secretRef": {"name": "login"}})
+}
+
+#[tokio::test]
+async fn bad_databases_are_refused_with_what_would_be_right() {
+    let client = server::client().await;
+    let claims = |tenants: &[&str]| {
+        let claims = tenants.iter().map(|tenant| json!({"tenant": tenant}));
+        claims.collect::<Vec<_>>()
+    };
+    for good in [
+        json!({"external": external(), "maxTenants": 2}),
+        json!({"storage": storage(), "maxTenants": 2, "claims": claims(&["a", "b"])}),
+    ] {
+        assert_eq!(create(&client, "CoreDms", "good", good).await, Ok(()));
+    }
+    for (spec, message) in [
+        (json!({}), "storage is needed"),
+        (
+            json!({"external": external(), "storage": storage()}),
+            "leave them out with external",
+        ),
+        (
+            json!({"external": external(), "replicas": 3}),
+            "leave them out with external",
+        ),
+        (
+            json!({"external": {"addresses": ["db.example"], "secretRef": {"name": "login"}}}),
+            "should match",
+        ),
+        (
+            json!({"storage": storage(), "maxTenants": 257}),
+            "should be less than or equal to 256",
+        ),
+        (
+            json!({"storage": storage(), "maxTenants": 1, "claims": claims(&["a", "b"])}),
+            "claims are more than maxTenants",
+        ),
+        (
+            json!({"storage": storage(), "claims": claims(&["a"])}),
+            "claims are more than maxTenants",
+        ),
+        (
+            json!({"storage": storage(), "maxTenants": 2, "claims": claims(&["a", "a"])}),
+            "Duplicate value",
+        ),
+    ] {
+        let error = create(&client, "CoreDms", "bad", spec).await.unwrap_err();
+        assert!(error.contains(message), "wanted `{message}`, got: {error}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_changed_is_refused() {
     let client = server::client().await;
@@ -245,25 +314,73 @@ async fn what_cannot_be_changed_is_refused() {
         (
             "Tenant",
             json!({"coredms": {"storage": storage()}}),
-            json!({"coredms": {"replicas": 5}}),
-            "replicas cannot be changed yet",
+            json!({"coredms": {"replicas": 2}}),
+            "should be greater than or equal to 3",
+        ),
+        (
+            "Tenant",
+            json!({"coredms": {"engine": "MongoDB", "storage": storage()}}),
+            json!({"coredms": {"replicas": 4}}),
+            "replicas of MongoDB are 3, 5 or 7",
         ),
         (
             "Tenant",
             json!({"coredms": {"storage": storage()}}),
-            json!({"coredms": {"storage": {"size": "2Gi"}}}),
+            json!({"coredms": {"storage": {"size": "512Mi"}}}),
+            "storage.size can only grow",
+        ),
+        (
+            "Tenant",
+            json!({"coredms": {"storage": storage()}}),
+            json!({"coredms": {"storage": {"storageClassName": "other"}}}),
             storage_rule,
         ),
         (
-            "CoreDms",
-            json!({"storage": storage()}),
-            json!({"replicas": 5}),
-            "replicas cannot be changed yet",
+            "Tenant",
+            json!({"coredms": {"storage": storage()}}),
+            json!({"coredms": {"placement": "Shared", "storage": null}}),
+            "placement is immutable",
         ),
         (
             "CoreDms",
             json!({"storage": storage()}),
-            json!({"storage": {"size": "2Gi"}}),
+            json!({"storage": null, "external": external()}),
+            "cannot change between external",
+        ),
+        (
+            "CoreDms",
+            json!({"storage": storage(), "maxTenants": 2, "claims": [{"tenant": "a"}, {"tenant": "b"}]}),
+            json!({"maxTenants": 1}),
+            "claims are more than maxTenants",
+        ),
+        (
+            "CoreDms",
+            json!({"storage": storage(), "replicas": 4}),
+            json!({"replicas": 2}),
+            "should be greater than or equal to 3",
+        ),
+        (
+            "CoreDms",
+            json!({"engine": "MongoDB", "storage": storage(), "replicas": 5}),
+            json!({"replicas": 6}),
+            "replicas of MongoDB are 3, 5 or 7",
+        ),
+        (
+            "CoreDms",
+            json!({"engine": "MongoDB", "storage": storage()}),
+            json!({"replicas": 9}),
+            "replicas of MongoDB are 3, 5 or 7",
+        ),
+        (
+            "CoreDms",
+            json!({"storage": storage()}),
+            json!({"storage": {"size": "512Mi"}}),
+            "storage.size can only grow",
+        ),
+        (
+            "CoreDms",
+            json!({"storage": storage()}),
+            json!({"storage": {"storageClassName": "other"}}),
             storage_rule,
         ),
         (

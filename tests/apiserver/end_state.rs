@@ -11,7 +11,7 @@ use simbdp_testkit::fake_coredms::StoreState;
 use crate::world::World;
 
 /// Kinds that are compared: group, version, kind, plural.
-const KINDS: [(&str, &str, &str, &str); 14] = [
+pub const KINDS: [(&str, &str, &str, &str); 14] = [
     ("", "v1", "ConfigMap", "configmaps"),
     ("", "v1", "LimitRange", "limitranges"),
     ("", "v1", "ResourceQuota", "resourcequotas"),

@@ -5,8 +5,14 @@
 mod admission;
 mod campaign;
 mod end_state;
+mod external;
 mod pipelines;
+mod plan;
+mod rollout;
 mod server;
 mod servers;
+mod shared;
+mod size;
 mod tenants;
+mod volumes;
 mod world;

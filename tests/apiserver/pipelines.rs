@@ -37,11 +37,22 @@ fn table(column_type: &str) -> Value {
 }
 
 async fn tenant_in_place(world: &World) {
+    tenant_of(world, json!({"deletionPolicy": "Delete"})).await;
+}
+
+async fn tenant_of(world: &World, spec: Value) {
     ready_broker(world).await;
-    world
-        .create::<Tenant>(None, tenant(world, json!({"deletionPolicy": "Delete"})))
-        .await;
+    world.create::<Tenant>(None, tenant(world, spec)).await;
     until_in_place(world).await;
+}
+
+/// A world with a Tenant of this spec and a pipeline `p` that is ready.
+async fn with_pipeline(name: &str, spec: Value) -> World {
+    let world = World::new(name).await;
+    tenant_of(&world, spec).await;
+    create(&world, "p", table("int")).await;
+    ready(&world, "p").await;
+    world
 }
 
 async fn create(world: &World, name: &str, table: Value) {
@@ -304,10 +315,7 @@ async fn a_pipeline_outside_of_a_tenant_s_namespace_stalls_and_goes_without_more
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_closes_the_pipeline_and_waits_for_its_backlog() {
-    let world = World::new("draining").await;
-    tenant_in_place(&world).await;
-    create(&world, "p", table("int")).await;
-    ready(&world, "p").await;
+    let world = with_pipeline("draining", json!({"deletionPolicy": "Delete"})).await;
     fill(&world, "p", 2);
     delete(&world, "p").await;
     let waits = async || {
@@ -340,10 +348,7 @@ async fn a_deletion_closes_the_pipeline_and_waits_for_its_backlog() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_waits_for_what_the_gateway_has_taken_and_not_queued_yet() {
-    let world = World::new("landing").await;
-    tenant_in_place(&world).await;
-    create(&world, "p", table("int")).await;
-    ready(&world, "p").await;
+    let world = with_pipeline("landing", json!({"deletionPolicy": "Delete"})).await;
     world.gateways.lock().unwrap().in_flight = 1;
     delete(&world, "p").await;
     let says = async |part: &str| {
@@ -364,10 +369,7 @@ async fn a_deletion_waits_for_what_the_gateway_has_taken_and_not_queued_yet() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_pipeline_goes_whatever_comes_into_its_queue_afterwards() {
-    let world = World::new("drained").await;
-    tenant_in_place(&world).await;
-    create(&world, "p", table("int")).await;
-    ready(&world, "p").await;
+    let world = with_pipeline("drained", json!({"deletionPolicy": "Delete"})).await;
     delete(&world, "p").await;
     run_until(&world, "p", async || {
         holds(&world, "p", &[BACKLOG_SETTLED]).await
@@ -381,14 +383,7 @@ async fn a_drained_pipeline_goes_whatever_comes_into_its_queue_afterwards() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retained_tenant_s_pipelines_stop_and_work_again_when_it_is_adopted() {
-    let world = World::new("paused").await;
-    ready_broker(&world).await;
-    world
-        .create::<Tenant>(None, tenant(&world, json!({})))
-        .await;
-    until_in_place(&world).await;
-    create(&world, "p", table("int")).await;
-    ready(&world, "p").await;
+    let world = with_pipeline("paused", json!({})).await;
     tenants::delete(&world).await;
     let stopped = async || {
         let (_, reason, _) = condition(&world, "tenant-paused", "p", "Ready").await;
@@ -418,14 +413,7 @@ async fn a_retained_tenant_s_pipelines_stop_and_work_again_when_it_is_adopted() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_deleted_while_its_tenant_is_retained_leaves_nothing_to_adopt() {
-    let world = World::new("ghost").await;
-    ready_broker(&world).await;
-    world
-        .create::<Tenant>(None, tenant(&world, json!({})))
-        .await;
-    until_in_place(&world).await;
-    create(&world, "p", table("int")).await;
-    ready(&world, "p").await;
+    let world = with_pipeline("ghost", json!({})).await;
     tenants::delete(&world).await;
     tenants::until_gone(&world).await;
     run_until(&world, "p", async || {
@@ -440,10 +428,7 @@ async fn a_pipeline_deleted_while_its_tenant_is_retained_leaves_nothing_to_adopt
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_that_is_deleted_says_what_it_discards_and_does_not_wait_for_it() {
-    let world = World::new("discarded").await;
-    tenant_in_place(&world).await;
-    create(&world, "p", table("int")).await;
-    ready(&world, "p").await;
+    let world = with_pipeline("discarded", json!({"deletionPolicy": "Delete"})).await;
     fill(&world, "p", 4);
     tenants::delete(&world).await;
     let told = async || {
@@ -474,10 +459,7 @@ async fn a_tenant_that_is_deleted_says_what_it_discards_and_does_not_wait_for_it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_above_a_ceiling_is_told_the_field_the_value_and_the_ceiling() {
     let world = World::new("ceiling").await;
-    ready_broker(&world).await;
-    let low = json!({"constraints": {"maxFileSize": "1Mi"}});
-    world.create::<Tenant>(None, tenant(&world, low)).await;
-    until_in_place(&world).await;
+    tenant_of(&world, json!({"constraints": {"maxFileSize": "1Mi"}})).await;
     let mut wide = pipeline("tenant-ceiling", "wide", table("int"));
     wide["spec"].as_object_mut().unwrap().remove("stream");
     wide["spec"]["batch"] = json!({"constraints": {"maxFileSize": "2Mi"}});

@@ -23,7 +23,7 @@ impl Outside for Kubelet {
 }
 
 /// A kind of server.
-trait Server: Sync {
+pub trait Server: Sync {
     type Controller: Controller<Object: Managed>;
     fn namespace(world: &World) -> Option<String>;
     fn object(world: &World, policy: &str) -> Value;
@@ -48,7 +48,7 @@ impl Server for RabbitMq {
 }
 
 /// A Cassandra.
-struct Cassandra;
+pub struct Cassandra;
 
 impl Server for Cassandra {
     type Controller = CoreDmsController;
@@ -65,7 +65,7 @@ impl Server for Cassandra {
 }
 
 /// Creation of one.
-struct Creation<S>(S);
+pub struct Creation<S>(pub S);
 
 #[async_trait(?Send)]
 impl<S: Server> Scenario for Creation<S> {
@@ -166,7 +166,8 @@ async fn a_second_reconcile_of_a_database_writes_nothing() {
     );
 }
 
-async fn ready<S: Server>(creation: &Creation<S>, world: &World) {
+/// Makes one and waits until it is ready.
+pub async fn ready<S: Server>(creation: &Creation<S>, world: &World) {
     creation.prepare(world).await;
     let settled = async || creation.settled(world).await;
     let namespace = S::namespace(world);
@@ -201,4 +202,40 @@ async fn deletion_of_a_database_converges_whichever_call_fails() {
 async fn retention_of_a_database_converges_whichever_call_fails() {
     let deletion = Deletion(Cassandra, "Retain");
     campaign::run(&deletion, "dr", &FAULTS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_whose_objects_have_the_names_of_a_broker_s_is_told_so_and_harms_nothing() {
+    let world = World::new("namesake").await;
+    ready(&Creation(RabbitMq), &world).await;
+    let (namespace, name) = (world.operator_namespace(), format!("broker-{}", world.name));
+    let before = world.end_state(&namespace).await;
+    let mut object = Cassandra::object(&world, "Delete");
+    object["metadata"]["name"] = json!(name);
+    world.create::<CoreDms>(Some(&namespace), object).await;
+    let told = async || {
+        world
+            .told::<CoreDms>(Some(&namespace), &name, "Stalled")
+            .await
+    };
+    let says = async || told().await.is_some_and(|(status, ..)| status == "True");
+    world
+        .run::<CoreDmsController>(Some(&namespace), &name, &Kubelet, says)
+        .await;
+    let (_, reason, message) = told().await.unwrap();
+    assert_eq!(reason, "ObjectNotOurs");
+    let owner = format!("belongs to Broker `{}`", world.name);
+    assert!(message.contains(&owner), "{message}");
+    let api: Api<CoreDms> = Managed::api(&world.client, Some(&namespace));
+    api.delete(&name, &Default::default()).await.unwrap();
+    let gone = async || {
+        world
+            .get::<CoreDms>(Some(&namespace), &name)
+            .await
+            .is_none()
+    };
+    world
+        .run::<CoreDmsController>(Some(&namespace), &name, &Kubelet, gone)
+        .await;
+    assert_eq!(world.end_state(&namespace).await, before);
 }

@@ -8,6 +8,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use simbdp_api::wire::internal::DrainState;
 use simbdp_api::{Broker, CoreDms, Tenant};
+use simbdp_operator::coredms::place::DatabasePlace;
 use simbdp_operator::tenant::TenantController;
 use simbdp_operator::tenant::status::{
     BROKER_READY, CREDENTIALS_READY, DATABASE_READY, GATEWAY_READY,
@@ -28,32 +29,43 @@ pub struct Servers {
 impl Outside for Servers {
     async fn act(&self, world: &World) {
         let namespace = world.tenant_namespace();
-        if let Some(coredms) = world.get::<CoreDms>(Some(&namespace), "coredms").await {
-            let ready = world
-                .holds::<CoreDms>(Some(&namespace), "coredms", &["Ready"])
-                .await;
-            if !ready && coredms.metadata.deletion_timestamp.is_none() {
-                let password = format!("superuser-of-{}", world.name);
-                world
-                    .create_login(
-                        &namespace,
-                        "coredms-superuser",
-                        "simbdp_operator",
-                        &password,
-                    )
-                    .await;
-                world.stores.update(&world.database(), |state| {
-                    state.superuser = Some(("simbdp_operator".into(), password));
-                });
-                world
-                    .make_ready::<CoreDms>(Some(&namespace), "coredms")
-                    .await;
+        for namespace in [&namespace, &world.operator_namespace()] {
+            let api: Api<CoreDms> = Api::namespaced(world.client.clone(), namespace);
+            for coredms in api.list(&ListParams::default()).await.unwrap() {
+                run_database(world, &coredms).await;
             }
         }
         if self.pods {
             world.run_pods(&namespace).await;
         }
     }
+}
+
+/// Does what the controller of a CoreDms would, for one that is not external.
+pub async fn run_database(world: &World, coredms: &CoreDms) {
+    let (name, place) = (coredms.name_any(), DatabasePlace::of(coredms));
+    let namespace = Some(place.namespace.as_str());
+    let ready = coredms.status.iter().any(|status| {
+        let conditions = &status.conditions.conditions;
+        simbdp_operator::conditions::holds(conditions, "Ready")
+    });
+    let leaves = coredms.metadata.deletion_timestamp.is_some();
+    if ready || leaves || place.external.is_some() {
+        return;
+    }
+    let password = format!("superuser-of-{}", world.name);
+    world
+        .create_login(
+            &place.namespace,
+            &place.secret(),
+            "simbdp_operator",
+            &password,
+        )
+        .await;
+    world.stores.update(&place.endpoints(), |state| {
+        state.superuser = Some(("simbdp_operator".into(), password));
+    });
+    world.make_ready::<CoreDms>(namespace, &name).await;
 }
 
 /// A Broker that is ready, of this test alone.
@@ -72,6 +84,11 @@ pub async fn ready_broker(world: &World) {
 
 /// A Tenant that uses the test's Broker.
 pub fn tenant(world: &World, changes: Value) -> Value {
+    tenant_named(world, &world.name, changes)
+}
+
+/// The same, of another name.
+pub fn tenant_named(world: &World, name: &str, changes: Value) -> Value {
     let mut spec = json!({
         "coredms": {"storage": {"size": "1Gi"}, "profile": "Development"},
         "broker": {"ref": {"name": world.name}},
@@ -84,7 +101,7 @@ pub fn tenant(world: &World, changes: Value) -> Value {
     }
     json!({
         "apiVersion": "simbdp.dev/v1alpha1", "kind": "Tenant",
-        "metadata": {"name": world.name}, "spec": spec,
+        "metadata": {"name": name}, "spec": spec,
     })
 }
 
@@ -168,15 +185,42 @@ async fn gateway_replicas_go_once_they_take_nothing_and_have_nothing() {
     run(1).await;
 }
 
+/// Where the database of a scenario's Tenant is.
+#[derive(Clone, Copy)]
+enum Place {
+    Own,
+    Shared,
+}
+
+impl Place {
+    /// What is declared of it.
+    fn changes(self) -> Value {
+        match self {
+            Self::Own => json!({}),
+            Self::Shared => json!({"coredms": {"placement": "Shared"}}),
+        }
+    }
+
+    /// What there is of it at the end, beside what is in the tenant's namespace.
+    async fn end_state(self, world: &World) -> String {
+        match self {
+            Self::Own => String::new(),
+            Self::Shared => world.end_state(&world.operator_namespace()).await,
+        }
+    }
+}
+
 /// Creation of a Tenant.
-struct Creation;
+struct Creation(Place);
 
 #[async_trait(?Send)]
 impl Scenario for Creation {
     type Controller = TenantController;
     async fn prepare(&self, world: &World) {
         ready_broker(world).await;
-        world.create::<Tenant>(None, tenant(world, json!({}))).await;
+        world
+            .create::<Tenant>(None, tenant(world, self.0.changes()))
+            .await;
     }
     fn namespace(&self, _: &World) -> Option<String> {
         None
@@ -188,13 +232,15 @@ impl Scenario for Creation {
         in_place(world).await
     }
     async fn end_state(&self, world: &World) -> String {
-        world.end_state(&world.tenant_namespace()).await
+        let own = world.end_state(&world.tenant_namespace()).await;
+        own + &self.0.end_state(world).await
     }
 }
 
 /// Deletion of a Tenant that is in place.
 struct Deletion {
     policy: &'static str,
+    place: Place,
 }
 
 #[async_trait(?Send)]
@@ -202,8 +248,9 @@ impl Scenario for Deletion {
     type Controller = TenantController;
     async fn prepare(&self, world: &World) {
         ready_broker(world).await;
-        let policy = json!({"deletionPolicy": self.policy});
-        world.create::<Tenant>(None, tenant(world, policy)).await;
+        let mut changes = self.place.changes();
+        changes["deletionPolicy"] = json!(self.policy);
+        world.create::<Tenant>(None, tenant(world, changes)).await;
         until_in_place(world).await;
         delete(world).await;
     }
@@ -224,7 +271,8 @@ impl Scenario for Deletion {
             namespace.metadata.annotations
         });
         let objects = world.end_state(&world.tenant_namespace()).await;
-        format!("{left:?}\n{objects}").replace(&world.name, "NAME")
+        let shared = self.place.end_state(world).await;
+        format!("{left:?}\n{objects}{shared}").replace(&world.name, "NAME")
     }
 }
 
@@ -267,7 +315,7 @@ async fn a_tenant_becomes_ready_and_a_second_reconcile_writes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn creation_converges_whichever_call_fails() {
     campaign::run(
-        &Creation,
+        &Creation(Place::Own),
         "tc",
         &[Fault::Status(500), Fault::CrashBefore, Fault::CrashAfter],
     )
@@ -275,9 +323,40 @@ async fn creation_converges_whichever_call_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn creation_in_a_shared_database_converges_whichever_call_fails() {
+    campaign::run(
+        &Creation(Place::Shared),
+        "sc",
+        &[Fault::Status(500), Fault::CrashBefore, Fault::CrashAfter],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_from_a_shared_database_leaves_nothing_whichever_call_fails() {
+    let deletion = Deletion {
+        policy: "Delete",
+        place: Place::Shared,
+    };
+    campaign::run(&deletion, "sd", &[Fault::Status(500), Fault::CrashAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_in_a_shared_database_leaves_the_same_whichever_call_fails() {
+    let deletion = Deletion {
+        policy: "Retain",
+        place: Place::Shared,
+    };
+    campaign::run(&deletion, "sr", &[Fault::Status(500), Fault::CrashAfter]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deletion_leaves_nothing_whichever_call_fails() {
     campaign::run(
-        &Deletion { policy: "Delete" },
+        &Deletion {
+            policy: "Delete",
+            place: Place::Own,
+        },
         "td",
         &[Fault::Status(500), Fault::CrashAfter],
     )
@@ -287,7 +366,10 @@ async fn deletion_leaves_nothing_whichever_call_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_leaves_the_same_whichever_call_fails() {
     campaign::run(
-        &Deletion { policy: "Retain" },
+        &Deletion {
+            policy: "Retain",
+            place: Place::Own,
+        },
         "tr",
         &[Fault::Status(500), Fault::CrashAfter],
     )

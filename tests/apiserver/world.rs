@@ -13,11 +13,14 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 use simbdp_api::wire::config::PipelineConfig;
 use simbdp_api::wire::internal::{DrainState, GatewayState, LoadedPipeline};
-use simbdp_operator::config::{Config, Images};
+use simbdp_operator::config::{Config, Images, SharedCoreDms, SharedTemplate};
 use simbdp_operator::context::{Context, Identity};
 use simbdp_operator::controller_runtime::{Controller, Managed, ManagedStatus, drive};
+use simbdp_operator::coredms::pulse::Pulses;
+use simbdp_operator::error::ApiError;
 use simbdp_operator::error::Failure;
 use simbdp_operator::events::Events;
+use simbdp_operator::exec::{Command, Exec, ExecError, Outcome};
 use simbdp_operator::gateways::{GatewayError, GatewayStates};
 use simbdp_operator::metrics::Metrics;
 use simbdp_operator::requeue::Backoff;
@@ -25,7 +28,7 @@ use simbdp_operator::secrets_watch::SecretsWatch;
 use simbdp_operator::tenant::memory::Memory;
 use simbdp_testkit::fake_broker::FakeBrokers;
 use simbdp_testkit::fake_coredms::FakeStores;
-use simbdp_testkit::fault::{Faults, Filter};
+use simbdp_testkit::fault::{Call, Faults, Filter, Operation};
 use simbdp_testkit::fault_admin::{FaultyBrokers, FaultyStores};
 use simbdp_testkit::fault_http;
 
@@ -33,6 +36,8 @@ use crate::server;
 
 /// Longest that anything here may take.
 const LIMIT: Duration = Duration::from_secs(90);
+/// Between two reconciles: what the controllers of Kubernetes do in it needs no reconcile of ours.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One test's own operator, with a namespace of its own.
 pub struct World {
@@ -46,10 +51,14 @@ pub struct World {
     pub brokers: FakeBrokers,
     /// Databases in memory.
     pub stores: FakeStores,
+    /// Commands that were run in pods.
+    pub commands: Commands,
     /// What every gateway replica says of every pipeline.
     pub gateways: Arc<Mutex<LoadedPipeline>>,
     /// What replicas that are to go have left, by their address; nothing where it is not named.
     pub drained: Arc<Mutex<BTreeMap<String, DrainState>>>,
+    /// What shared databases are like that the operator creates.
+    pub template: Option<SharedTemplate>,
     config: kube::Config,
 }
 
@@ -67,8 +76,13 @@ impl World {
             faults: Faults::new(Filter::requests()),
             brokers: FakeBrokers::default(),
             stores: FakeStores::default(),
+            commands: Commands::default(),
             gateways: Arc::default(),
             drained: Arc::default(),
+            template: serde_json::from_value(json!({
+                "maxTenants": 10, "storage": {"size": "1Gi"}, "profile": "Development",
+            }))
+            .unwrap(),
             config: server::config().await,
         };
         let namespace: Namespace =
@@ -94,6 +108,7 @@ impl World {
     /// Address of the tenant's database.
     pub fn database(&self) -> Vec<String> {
         vec![simbdp_operator::coredms::names::endpoint(
+            Default::default(),
             "coredms",
             &self.tenant_namespace(),
         )]
@@ -106,11 +121,17 @@ impl World {
             config: Config {
                 images: Images {
                     cassandra: "example/cassandra".into(),
+                    mongodb: "example/mongo".into(),
                     rabbitmq: "example/rabbitmq".into(),
                     simbdp: "example/simbdp:1".into(),
                 },
                 image_pull_policy: Default::default(),
                 default_broker: None,
+                shared_coredms: SharedCoreDms {
+                    cassandra: self.template.clone(),
+                    mongodb: None,
+                },
+                isolation_check: None,
             },
             identity: Identity {
                 namespace: self.operator_namespace(),
@@ -125,6 +146,10 @@ impl World {
                 Arc::new(self.brokers.clone()),
                 self.faults.clone(),
             )),
+            exec: Arc::new(FaultyExec {
+                commands: self.commands.clone(),
+                faults: self.faults.clone(),
+            }),
             gateways: Arc::new(PerfectGateways {
                 client: self.client.clone(),
                 figures: Arc::clone(&self.gateways),
@@ -135,6 +160,7 @@ impl World {
             clock: Arc::new(Timestamp::now),
             backoff: Backoff::default(),
             secrets: SecretsWatch::new(client.clone(), None),
+            pulses: Pulses::default(),
             memory: Memory::default(),
             client,
         }
@@ -164,7 +190,7 @@ impl World {
             if settled().await {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(PAUSE).await;
         }
         panic!(
             "{object} does not settle; hit: {:?}, last failure: {last:?}",
@@ -198,6 +224,25 @@ impl World {
                     && condition.observed_generation == object.meta().generation
             })
         })
+    }
+
+    /// Why a condition of an object is as it is: status, reason and message; nothing while there is none.
+    pub async fn told<K: Managed>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        kind: &str,
+    ) -> Option<(String, String, String)> {
+        let object = self.get::<K>(namespace, name).await?;
+        let conditions = &object.status()?.conditions().conditions;
+        let condition = conditions
+            .iter()
+            .find(|condition| condition.type_ == kind)?;
+        Some((
+            condition.status.clone(),
+            condition.reason.clone(),
+            condition.message.clone(),
+        ))
     }
 
     /// Makes a condition of an object hold, in the place of its own controller.
@@ -251,8 +296,14 @@ impl World {
 
     /// Does what a kubelet would: every pod of a namespace runs and is ready.
     pub async fn run_pods(&self, namespace: &str) {
+        self.run_pods_that(namespace, |_| true).await;
+    }
+
+    /// The same for the pods that can be run.
+    pub async fn run_pods_that(&self, namespace: &str, can: impl Fn(&Pod) -> bool) {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        for pod in api.list(&ListParams::default()).await.unwrap() {
+        let pods = api.list(&ListParams::default()).await.unwrap().items;
+        for pod in pods.into_iter().filter(can) {
             let phase = pod
                 .status
                 .as_ref()
@@ -271,6 +322,63 @@ impl World {
                 )
                 .await;
         }
+    }
+}
+
+/// Commands that were run in pods and have not been carried out yet, and all of them: pod and last word of each.
+#[derive(Clone, Default)]
+pub struct Commands(Arc<Mutex<Run>>);
+
+#[derive(Default)]
+struct Run {
+    waiting: Vec<(String, String)>,
+    all: Vec<(String, String)>,
+}
+
+impl Commands {
+    /// Those that nobody has carried out yet.
+    pub fn take(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.0.lock().unwrap().waiting)
+    }
+
+    /// Every one.
+    pub fn all(&self) -> Vec<(String, String)> {
+        self.0.lock().unwrap().all.clone()
+    }
+
+    fn add(&self, command: &Command) {
+        let last = command.words.last().cloned().unwrap_or_default();
+        let command = (command.pod.clone(), last);
+        let mut run = self.0.lock().unwrap();
+        run.waiting.push(command.clone());
+        run.all.push(command);
+    }
+}
+
+/// Takes commands down, behind faults.
+struct FaultyExec {
+    commands: Commands,
+    faults: Faults,
+}
+
+#[async_trait]
+impl Exec for FaultyExec {
+    async fn run(&self, command: &Command) -> Result<Outcome, ExecError> {
+        let words = command.words.join(" ");
+        let call = Call::new(Operation::Write, format!("exec {} {words}", command.pod));
+        let work = async {
+            self.commands.add(command);
+            let output = String::new();
+            Ok(Outcome::Succeeded { output })
+        };
+        let error = |interruption: simbdp_testkit::fault::Interruption| {
+            Err(ExecError {
+                command: words.clone(),
+                pod: command.pod.clone(),
+                source: ApiError(kube::Error::Service(interruption.to_string().into())),
+            })
+        };
+        self.faults.around(call, work, error).await
     }
 }
 

@@ -3,10 +3,16 @@
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use simbdp_api::IngestPipeline;
+use simbdp_api::common::Engine;
 use simbdp_api::names::TenantName;
 use simbdp_api::wire::rest::FileState;
 
 use crate::harness::{Cluster, QUICK, TestTenant, condition, eventually, small_tenant};
+
+for_each_engine!(
+    a_table_change_that_is_not_additive_is_refused_and_alters_nothing,
+    every_kind_of_bad_file_fails_with_its_reason_and_the_next_good_one_passes,
+);
 
 fn small_table(table: &str) -> Value {
     json!({
@@ -48,9 +54,9 @@ async fn not_ready(tenant: &TestTenant, pipeline: &str, reason: &str) -> String 
     .await
 }
 
-#[tokio::test]
-async fn every_kind_of_bad_file_fails_with_its_reason_and_the_next_good_one_passes() {
-    let tenant = TestTenant::alpha().await;
+async fn every_kind_of_bad_file_fails_with_its_reason_and_the_next_good_one_passes(
+    tenant: TestTenant,
+) {
     tenant.pipeline("files", small_table("files")).await;
     let cases: [(&str, &[u8], &str); 7] = [
         ("missing.csv", b"select,table\n1,a\n", "at"),
@@ -129,9 +135,7 @@ async fn every_kind_of_bad_file_fails_with_its_reason_and_the_next_good_one_pass
     assert_eq!((record.state, record.accepted), (FileState::Done, Some(0)));
 }
 
-#[tokio::test]
-async fn a_table_change_that_is_not_additive_is_refused_and_alters_nothing() {
-    let tenant = TestTenant::alpha().await;
+async fn a_table_change_that_is_not_additive_is_refused_and_alters_nothing(tenant: TestTenant) {
     tenant.pipeline("additive", small_table("additive")).await;
     let mut wider = small_table("additive");
     wider["table"]["columns"]
@@ -139,6 +143,10 @@ async fn a_table_change_that_is_not_additive_is_refused_and_alters_nothing() {
         .unwrap()
         .push(json!({"name": "added", "type": "double"}));
     tenant.pipeline("additive", wider).await;
+    let keyspace = tenant.name.keyspace();
+    let database = eventually("a session", QUICK, || tenant.database()).await;
+    let before = database.declaration(&keyspace, "additive").await;
+    assert!(before.contains("added"), "{before}");
 
     let mut changed = small_table("additive");
     changed["table"]["columns"][1]["type"] = json!("bigint");
@@ -152,17 +160,7 @@ async fn a_table_change_that_is_not_additive_is_refused_and_alters_nothing() {
         message.contains("table") && message.contains("text") && message.contains("bigint"),
         "{message}"
     );
-    let session = tenant.session().await.unwrap();
-    let types = session
-        .query_unpaged(
-            "SELECT type FROM system_schema.columns WHERE keyspace_name = ? AND table_name = 'additive' AND column_name = 'table'",
-            (tenant.name.keyspace(),),
-        )
-        .await
-        .unwrap()
-        .into_rows_result()
-        .unwrap();
-    assert_eq!(types.single_row::<(String,)>().unwrap().0, "text");
+    assert_eq!(database.declaration(&keyspace, "additive").await, before);
 }
 
 #[tokio::test]
@@ -226,7 +224,7 @@ async fn a_pipeline_outside_a_tenants_namespace_is_refused() {
 async fn bad_tenants_are_refused_with_what_would_be_right() {
     let cluster = Cluster::connect().await;
     let name = TenantName::new("bad-tenant").unwrap();
-    let mut two = small_tenant("Delete");
+    let mut two = small_tenant(Engine::Cassandra, "Delete");
     two["coredms"]["replicas"] = json!(2);
     let error = cluster
         .apply_tenant(&name, two)
@@ -234,7 +232,7 @@ async fn bad_tenants_are_refused_with_what_would_be_right() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("replicas"), "{error}");
-    let mut users = small_tenant("Delete");
+    let mut users = small_tenant(Engine::Cassandra, "Delete");
     users["users"] = json!([{"name": "a", "role": "Reader"}, {"name": "a", "role": "Writer"}]);
     let error = cluster
         .apply_tenant(&name, users)
@@ -247,7 +245,7 @@ async fn bad_tenants_are_refused_with_what_would_be_right() {
         (json!({"broker": {"ref": {"name": "nowhere"}}}), "nowhere"),
         (json!({"quota": {"pods": 2}}), "pods"),
     ] {
-        let mut spec = small_tenant("Delete");
+        let mut spec = small_tenant(Engine::Cassandra, "Delete");
         spec.as_object_mut()
             .unwrap()
             .extend(change.as_object().unwrap().clone());

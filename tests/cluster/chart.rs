@@ -11,6 +11,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{Api, PostParams};
 use kube::{Client, Config};
 use serde_json::json;
+use simbdp_api::CoreDms;
 
 use crate::harness::{Cluster, TestTenant};
 
@@ -147,17 +148,22 @@ async fn the_operator_binds_its_role_in_namespaces_of_tenants_alone() {
 }
 
 #[tokio::test]
-async fn the_operator_reads_secrets_of_tenants_alone() {
+async fn the_operator_reads_secrets_and_runs_commands_of_tenants_alone() {
     let alpha = TestTenant::alpha().await;
     let client = as_operator().await;
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client);
-    let allowed = async |namespace: Option<String>| {
+    let allowed = async |namespace: Option<String>, verb: &str, resource: &str| {
+        let (resource, subresource) = match resource.split_once('/') {
+            Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+            None => (resource, None),
+        };
         let review = SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(ResourceAttributes {
                     namespace,
-                    verb: Some("list".to_owned()),
-                    resource: Some("secrets".to_owned()),
+                    verb: Some(verb.to_owned()),
+                    resource: Some(resource.to_owned()),
+                    subresource,
                     ..ResourceAttributes::default()
                 }),
                 ..SelfSubjectAccessReviewSpec::default()
@@ -167,7 +173,43 @@ async fn the_operator_reads_secrets_of_tenants_alone() {
         let answer = reviews.create(&PostParams::default(), &review).await;
         answer.unwrap().status.unwrap().allowed
     };
-    assert!(allowed(Some(alpha.name.namespace())).await);
-    assert!(!allowed(Some("kube-system".to_owned())).await);
-    assert!(!allowed(None).await);
+    for (verb, resource) in [
+        ("list", "secrets"),
+        ("get", "pods/exec"),
+        ("create", "pods/exec"),
+    ] {
+        let (own, other) = (alpha.name.namespace(), "kube-system".to_owned());
+        assert!(allowed(Some(own), verb, resource).await);
+        assert!(!allowed(Some(other), verb, resource).await);
+        assert!(!allowed(None, verb, resource).await);
+    }
+}
+
+#[tokio::test]
+async fn places_in_shared_databases_are_written_by_the_operator_alone() {
+    let _ = Cluster::connect().await;
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let create = async |client: Client, claims: serde_json::Value| {
+        let api: Api<CoreDms> = Api::namespaced(client, "simbdp-system");
+        let coredms = serde_json::from_value(json!({
+            "metadata": {"name": "claimed"},
+            "spec": {"storage": {"size": "1Gi"}, "maxTenants": 2, "claims": claims},
+        }))
+        .unwrap();
+        let created = api.create(&dry, &coredms).await;
+        created.map(drop).map_err(|error| error.to_string())
+    };
+    let admin = Client::try_from(Config::infer().await.unwrap()).unwrap();
+    create(admin.clone(), json!([])).await.expect("no claims");
+    let refused = create(admin, json!([{"tenant": "a"}])).await.unwrap_err();
+    assert!(
+        refused.contains("written by the operator alone"),
+        "{refused}"
+    );
+    create(as_operator().await, json!([{"tenant": "a"}]))
+        .await
+        .expect("the operator may");
 }

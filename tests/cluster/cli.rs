@@ -6,62 +6,36 @@ use std::process::{Output, Stdio};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tokio::sync::OnceCell;
 
 use crate::harness::{QUICK, TestTenant, eventually};
-use crate::main_job::{data, head, sample};
-use crate::table::{Cells, assert_same, from_csv, read};
+use crate::main_job::{WEATHER_DOUBLES, WEATHER_KEY, data, head, sample};
+use crate::table::{Cells, assert_same, from_csv};
 
-const WEATHER_KEY: [&str; 2] = ["origin", "time_hour"];
-const WEATHER_DOUBLES: [&str; 8] = [
-    "temp",
-    "dewp",
-    "humid",
-    "wind_speed",
-    "wind_gust",
-    "precip",
-    "pressure",
-    "visib",
-];
+for_each_engine!(
+    files_go_in_and_rows_come_out,
+    messages_go_in_once_however_often_they_are_sent,
+);
 
-static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
-
-/// The program, built once with what this test was built with, next to it.
-async fn program() -> &'static PathBuf {
-    BUILT
-        .get_or_init(|| async {
-            let this = std::env::current_exe().unwrap();
-            let profile = this.ancestors().nth(2).expect("deps of a profile");
-            let target = profile.parent().expect("a target directory");
-            let failpoints = if cfg!(feature = "failpoints") {
-                ",failpoints"
-            } else {
-                ""
-            };
-            let features = format!("cluster-tests{failpoints}");
-            let profile_name = match profile.file_name().and_then(|name| name.to_str()) {
-                Some("debug") => "dev",
-                Some(name) => name,
-                None => panic!("{}: no profile", profile.display()),
-            };
-            let status = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
-                .args(["build", "--workspace", "--bin", "simbdp", "--quiet"])
-                .args(["--features", &features, "--profile", profile_name])
-                .arg("--target-dir")
-                .arg(target)
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .status()
-                .await
-                .unwrap();
-            assert!(status.success(), "the program is built");
-            profile.join("simbdp")
-        })
-        .await
+/// The program next to this test: `make images` builds it with those of the cluster's image. It is not built from here,
+/// since cargo's variables of a running test would have it compile half of the dependencies anew.
+fn program() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let program = this
+        .ancestors()
+        .nth(2)
+        .expect("deps of a profile")
+        .join("simbdp");
+    assert!(
+        program.exists(),
+        "{}: `make images` builds it",
+        program.display()
+    );
+    program
 }
 
-/// Runs the program on tenant alpha; its exit code and the JSON that it prints, which is all that it prints there.
-async fn simbdp(args: &[&str]) -> (i32, Value) {
-    let mut command = Command::new(program().await);
+/// Runs the program on a tenant; its exit code and the JSON that it prints, which is all that it prints there.
+async fn simbdp(tenant: &TestTenant, args: &[&str]) -> (i32, Value) {
+    let mut command = Command::new(program());
     for variable in [
         "SERVER",
         "USER",
@@ -73,7 +47,7 @@ async fn simbdp(args: &[&str]) -> (i32, Value) {
         command.env_remove(format!("SIMBDP_{variable}"));
     }
     command
-        .args(["--tenant", "alpha", "-o", "json"])
+        .args(["--tenant", tenant.name.as_str(), "-o", "json"])
         .args(args)
         .stdin(Stdio::null())
         .kill_on_drop(true);
@@ -91,8 +65,8 @@ async fn simbdp(args: &[&str]) -> (i32, Value) {
 }
 
 /// The same, which must exit with 0.
-async fn succeeds(args: &[&str]) -> Value {
-    let (code, printed) = simbdp(args).await;
+pub async fn succeeds(tenant: &TestTenant, args: &[&str]) -> Value {
+    let (code, printed) = simbdp(tenant, args).await;
     assert_eq!(code, 0, "{args:?}: {printed}");
     printed
 }
@@ -127,9 +101,7 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-#[tokio::test]
-async fn files_go_in_and_rows_come_out() {
-    let tenant = TestTenant::alpha().await;
+async fn files_go_in_and_rows_come_out(tenant: TestTenant) {
     let spec = sample("weather.yaml", "cli_weather");
     tenant.pipeline("cliweather", spec).await;
     let csv = head(&data("weather.csv"), 300);
@@ -138,7 +110,7 @@ async fn files_go_in_and_rows_come_out() {
     std::fs::write(directory.path().join("notes.txt"), "no weather").unwrap();
     let path = directory.path().to_str().unwrap();
 
-    let (code, fetched) = simbdp(&["fetchdata", path, "-p", "cliweather", "--wait"]).await;
+    let (code, fetched) = simbdp(&tenant, &["fetchdata", path, "-p", "cliweather", "--wait"]).await;
     assert_eq!(code, 1, "one of them is no weather: {fetched}");
     assert_eq!(fetched[0]["result"], json!("does not conform"), "{fetched}");
     let done = &fetched[1];
@@ -148,13 +120,17 @@ async fn files_go_in_and_rows_come_out() {
         "{fetched}"
     );
 
-    let rows = succeeds(&["query", "cli_weather", "--where", "origin=EWR", "--all"]).await;
+    let rows = succeeds(
+        &tenant,
+        &["query", "cli_weather", "--where", "origin=EWR", "--all"],
+    )
+    .await;
     let mut expected = from_csv(&csv, &WEATHER_KEY, &WEATHER_DOUBLES);
     expected.retain(|key, _| key[0] == "EWR");
     assert!(!expected.is_empty());
     assert_same(&cells(&rows, &WEATHER_KEY), &expected);
 
-    let ledger = succeeds(&["ledger", "--pipeline", "cliweather"]).await;
+    let ledger = succeeds(&tenant, &["ledger", "--pipeline", "cliweather"]).await;
     let entry = ledger
         .as_array()
         .unwrap()
@@ -162,9 +138,12 @@ async fn files_go_in_and_rows_come_out() {
         .find(|file| file["id"] == done["id"]);
     assert_eq!(entry.unwrap()["state"], json!("Done"), "{ledger}");
     let id = done["id"].as_str().unwrap();
-    assert_eq!(succeeds(&["ledger", id]).await["accepted"], json!(300));
+    assert_eq!(
+        succeeds(&tenant, &["ledger", id]).await["accepted"],
+        json!(300)
+    );
 
-    let constraints = succeeds(&["constraints", "cliweather"]).await;
+    let constraints = succeeds(&tenant, &["constraints", "cliweather"]).await;
     assert_eq!(
         constraints[0]["table"],
         json!("cli_weather"),
@@ -172,7 +151,7 @@ async fn files_go_in_and_rows_come_out() {
     );
     // Pipelines of earlier tests may still be on their way out.
     let status = eventually("everything is ready", QUICK, || async {
-        let (code, lines) = simbdp(&["status"]).await;
+        let (code, lines) = simbdp(&tenant, &["status"]).await;
         if code == 0 {
             Ok(lines)
         } else {
@@ -189,9 +168,7 @@ async fn files_go_in_and_rows_come_out() {
     assert_eq!(kinds, ["Tenant", "CoreDms", "IngestPipeline"]);
 }
 
-#[tokio::test]
-async fn messages_go_in_once_however_often_they_are_sent() {
-    let tenant = TestTenant::alpha().await;
+async fn messages_go_in_once_however_often_they_are_sent(tenant: TestTenant) {
     let spec = sample("planes.yaml", "cli_planes");
     tenant.pipeline("cliplanes", spec).await;
     let csv = head(&data("planes.csv"), 50);
@@ -209,22 +186,15 @@ async fn messages_go_in_once_however_often_they_are_sent() {
             "--key",
             "cli-planes",
         ];
-        let sent = succeeds(&args).await;
+        let sent = succeeds(&tenant, &args).await;
         let expected = json!({"key": "cli-planes", "accepted": 50, "rejected": 0, "errors": []});
         assert_eq!(sent, expected);
     }
 
     let named = csv.replacen("tailnum,year,", "tailnum,built,", 1);
     let expected = from_csv(&named, &["tailnum"], &[]);
-    let session = tenant.session().await.unwrap();
     eventually("50 planes", QUICK, || async {
-        let found = read(
-            &session,
-            &tenant.name.keyspace(),
-            "cli_planes",
-            &["tailnum"],
-        )
-        .await;
+        let found = tenant.rows("cli_planes", &["tailnum"]).await;
         if found.len() < expected.len() {
             return Err(format!("{} rows", found.len()));
         }
@@ -235,7 +205,7 @@ async fn messages_go_in_once_however_often_they_are_sent() {
 
     let (key, row) = expected.first_key_value().unwrap();
     let condition = format!("tailnum={}", key[0]);
-    let rows = succeeds(&["query", "cli_planes", "--where", &condition]).await;
+    let rows = succeeds(&tenant, &["query", "cli_planes", "--where", &condition]).await;
     assert_same(
         &cells(&rows, &["tailnum"]),
         &Cells::from([(key.clone(), row.clone())]),

@@ -8,15 +8,17 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use reqwest::{Method, RequestBuilder, StatusCode};
-use scylla::client::session::Session;
-use scylla::client::session_builder::SessionBuilder;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use simbdp_api::common::Conditions;
+use simbdp_api::common::{Conditions, Engine};
 use simbdp_api::names::{TenantName, tenant_objects};
 use simbdp_api::wire::rest::{FileRecord, FileState, UploadResult};
 use simbdp_api::{IngestPipeline, Tenant, labels};
 use tokio::sync::OnceCell;
+
+use crate::database::Database;
+use crate::engines::coredms;
+use crate::table::Cells;
 
 /// Label of every Tenant that these tests make, so that the run can sweep up after itself.
 pub const TEST_LABEL: &str = "simbdp.dev/test";
@@ -211,17 +213,18 @@ pub fn condition(conditions: &Conditions, kind: &str) -> Option<(String, String,
     ))
 }
 
-/// A tenant under test: two users, Cassandra in the Development profile.
+/// A tenant under test: two users, a database in the Development profile.
 #[derive(Clone)]
 pub struct TestTenant {
     pub cluster: Cluster,
     pub name: TenantName,
+    pub engine: Engine,
 }
 
 /// Spec of a small tenant.
-pub fn small_tenant(deletion_policy: &str) -> Value {
+pub fn small_tenant(engine: Engine, deletion_policy: &str) -> Value {
     json!({
-        "coredms": {"engine": "Cassandra", "profile": "Development", "storage": {"size": "1Gi"}},
+        "coredms": coredms(engine),
         "users": [{"name": "loader", "role": "Writer"}, {"name": "analyst", "role": "Reader"}],
         "gateway": {"replicas": 1, "staging": {"size": "1Gi"}},
         "constraints": {"maxFileSize": "256Mi"},
@@ -231,24 +234,33 @@ pub fn small_tenant(deletion_policy: &str) -> Value {
 
 static ALPHA: OnceCell<()> = OnceCell::const_new();
 static BETA: OnceCell<()> = OnceCell::const_new();
+static MU: OnceCell<()> = OnceCell::const_new();
 
 impl TestTenant {
-    /// The tenant that most tests use: made once in a run.
+    /// The tenant of an engine that most tests use: made once in a run.
+    pub async fn of(engine: Engine) -> Self {
+        match engine {
+            Engine::Cassandra => Self::shared("alpha", engine, &ALPHA).await,
+            Engine::MongoDB => Self::shared("mu", engine, &MU).await,
+        }
+    }
+
+    /// The tenant of tests that concern no engine.
     pub async fn alpha() -> Self {
-        Self::shared("alpha", &ALPHA).await
+        Self::of(Engine::Cassandra).await
     }
 
     /// Another tenant, to be kept apart from the first.
     pub async fn beta() -> Self {
-        Self::shared("beta", &BETA).await
+        Self::shared("beta", Engine::Cassandra, &BETA).await
     }
 
-    async fn shared(name: &str, once: &OnceCell<()>) -> Self {
-        let tenant = Self::named(name).await;
+    async fn shared(name: &str, engine: Engine, once: &OnceCell<()>) -> Self {
+        let tenant = Self::named(name, engine).await;
         once.get_or_init(|| async {
             tenant
                 .cluster
-                .apply_tenant(&tenant.name, small_tenant("Delete"))
+                .apply_tenant(&tenant.name, small_tenant(engine, "Delete"))
                 .await
                 .unwrap();
             tenant.cluster.tenant_ready(&tenant.name).await;
@@ -264,10 +276,11 @@ impl TestTenant {
     }
 
     /// A handle of a tenant by name; makes nothing.
-    pub async fn named(name: &str) -> Self {
+    pub async fn named(name: &str, engine: Engine) -> Self {
         Self {
             cluster: Cluster::connect().await,
             name: TenantName::new(name).unwrap(),
+            engine,
         }
     }
 
@@ -383,30 +396,30 @@ impl TestTenant {
         .await;
     }
 
-    /// A session in the tenant's database with the credentials of its binding Secret, by the members' own addresses.
-    pub async fn session(&self) -> Result<Session, String> {
+    /// The tenant's database with the credentials of its binding Secret, by the members' own addresses.
+    pub async fn database(&self) -> Result<Database, String> {
         let (user, password) = (
             self.secret(tenant_objects::COREDMS_BINDING, "username")
                 .await,
             self.secret(tenant_objects::COREDMS_BINDING, "password")
                 .await,
         );
-        self.session_as(&user, &password).await
+        self.database_as(&user, &password).await
     }
 
-    /// A session as any role.
-    pub async fn session_as(&self, user: &str, password: &str) -> Result<Session, String> {
-        let addresses = self.member_addresses().await;
-        SessionBuilder::new()
-            .known_nodes(addresses)
-            .user(user, password)
-            .connection_timeout(Duration::from_secs(10))
-            .build()
-            .await
-            .map_err(|e| e.to_string())
+    /// The same as any role.
+    pub async fn database_as(&self, user: &str, password: &str) -> Result<Database, String> {
+        Database::open(self.engine, &self.member_addresses().await, user, password).await
     }
 
-    async fn member_addresses(&self) -> Vec<String> {
+    /// Every row of a table, once the database answers.
+    pub async fn rows(&self, table: &str, key: &[&str]) -> Cells {
+        let database = eventually("a session", QUICK, || self.database()).await;
+        database.rows(&self.name.keyspace(), table, key).await
+    }
+
+    /// Pods of the database, with their addresses.
+    async fn members(&self) -> Vec<(String, String)> {
         let selector = format!("{}={}", labels::COREDMS, tenant_objects::COREDMS);
         let pods = self.cluster.pods(&self.name.namespace());
         let list = pods
@@ -414,9 +427,28 @@ impl TestTenant {
             .await
             .unwrap();
         list.iter()
-            .filter_map(|pod| pod.status.as_ref()?.pod_ip.clone())
-            .map(|address| format!("{address}:9042"))
+            .filter_map(|pod| Some((pod.name_any(), pod.status.as_ref()?.pod_ip.clone()?)))
             .collect()
+    }
+
+    async fn member_addresses(&self) -> Vec<String> {
+        let members = self.members().await.into_iter();
+        members.map(|(_, address)| address).collect()
+    }
+
+    /// The pod of the member that takes a MongoDB's writes.
+    pub async fn primary(&self) -> Result<String, String> {
+        let secret = |key| self.secret(tenant_objects::COREDMS_BINDING, key);
+        let (user, password) = (secret("username").await, secret("password").await);
+        for (pod, address) in self.members().await {
+            if Database::open(self.engine, &[address], &user, &password)
+                .await
+                .is_ok()
+            {
+                return Ok(pod);
+            }
+        }
+        Err("no primary".to_owned())
     }
 
     /// Pods of a pipeline's ingest app.

@@ -4,13 +4,23 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use reqwest::Method;
 use serde_json::json;
+use simbdp_api::common::Engine;
 use simbdp_api::labels;
 use simbdp_api::names::tenant_objects;
 use simbdp_api::wire::rest::FileState;
 
 use crate::harness::{QUICK, SLOW, TestTenant, eventually};
 use crate::main_job::{WEATHER_DOUBLES, WEATHER_KEY, data, head, ndjson, planes_ndjson, sample};
-use crate::table::{Cells, differences, from_csv, read};
+use crate::table::{Cells, differences, from_csv};
+
+for_each_engine!(
+    a_member_killed_under_load,
+    a_message_newer_than_the_file_wins_over_it,
+    ingest_killed_between_write_and_acknowledgement_of_a_file,
+    ingest_killed_between_write_and_acknowledgement_of_messages,
+    ingest_killed_in_the_middle_of_a_file,
+    the_same_file_twice_at_once_is_one_file,
+);
 
 const FLIGHT_NUMBERS: [&str; 14] = [
     "year",
@@ -45,12 +55,21 @@ async fn ingest_pod(tenant: &TestTenant, pipeline: &str) -> Pod {
     .await
 }
 
+/// Waits until the pod tells how often a failpoint killed its app: its status lags behind what the app does.
+async fn restarted(tenant: &TestTenant, pod: &str, times: i32) {
+    eventually("the app was restarted", QUICK, || async {
+        match tenant.restarts(pod).await {
+            n if n == times => Ok(()),
+            n => Err(format!("{n} restarts")),
+        }
+    })
+    .await;
+}
+
 /// Waits until a table has every cell as expected.
 async fn assert_table(tenant: &TestTenant, table: &str, key: &[&str], expected: &Cells) {
-    let session = eventually("a session", QUICK, || tenant.session()).await;
     eventually(&format!("{table} is as its sources"), SLOW, || async {
-        let found = read(&session, &tenant.name.keyspace(), table, key).await;
-        differences(&found, expected)
+        differences(&tenant.rows(table, key).await, expected)
     })
     .await;
 }
@@ -60,28 +79,23 @@ async fn assert_weather(tenant: &TestTenant, table: &str, csv: &str) {
     assert_table(tenant, table, &WEATHER_KEY, &expected).await;
 }
 
-async fn file_survives(pipeline: &str, failpoint: &str, action: &str) {
-    let tenant = TestTenant::alpha().await;
+async fn file_survives(tenant: &TestTenant, pipeline: &str, failpoint: &str, action: &str) {
     tenant
         .pipeline(
             pipeline,
             sample("flights.yaml", &pipeline.replace('-', "_")),
         )
         .await;
-    let pod = ingest_pod(&tenant, pipeline).await;
+    let pod = ingest_pod(tenant, pipeline).await;
     tenant.arm(&pod, failpoint, action).await;
     let csv = head(&data("flights.csv"), 8_000);
     let upload = tenant.upload(pipeline, "flights.csv", csv.as_bytes()).await;
     let record = tenant.ended(upload.id).await;
     assert_eq!(record.state, FileState::Done, "{:?}", record.error);
     assert_eq!((record.accepted, record.rejected), (Some(8_000), Some(0)));
-    assert_eq!(
-        tenant.restarts(&pod.name_any()).await,
-        1,
-        "the failpoint did not kill the app"
-    );
+    restarted(tenant, &pod.name_any(), 1).await;
     assert_table(
-        &tenant,
+        tenant,
         &pipeline.replace('-', "_"),
         &FLIGHT_KEY,
         &from_csv(&csv, &FLIGHT_KEY, &[]),
@@ -89,19 +103,15 @@ async fn file_survives(pipeline: &str, failpoint: &str, action: &str) {
     .await;
 }
 
-#[tokio::test]
-async fn ingest_killed_in_the_middle_of_a_file() {
-    file_survives("kill-mid-file", "mid-file", "abort").await;
+async fn ingest_killed_in_the_middle_of_a_file(tenant: TestTenant) {
+    file_survives(&tenant, "kill-mid-file", "mid-file", "abort").await;
 }
 
-#[tokio::test]
-async fn ingest_killed_between_write_and_acknowledgement_of_a_file() {
-    file_survives("kill-after-write", "after-write", "abort").await;
+async fn ingest_killed_between_write_and_acknowledgement_of_a_file(tenant: TestTenant) {
+    file_survives(&tenant, "kill-after-write", "after-write", "abort").await;
 }
 
-#[tokio::test]
-async fn ingest_killed_between_write_and_acknowledgement_of_messages() {
-    let tenant = TestTenant::alpha().await;
+async fn ingest_killed_between_write_and_acknowledgement_of_messages(tenant: TestTenant) {
     tenant
         .pipeline("kill-stream", sample("planes.yaml", "kill_stream"))
         .await;
@@ -119,13 +129,7 @@ async fn ingest_killed_between_write_and_acknowledgement_of_messages() {
         &from_csv(&renamed, &["tailnum"], &[]),
     )
     .await;
-    eventually("the app was restarted", QUICK, || async {
-        match tenant.restarts(&pod.name_any()).await {
-            1 => Ok(()),
-            n => Err(format!("{n} restarts")),
-        }
-    })
-    .await;
+    restarted(&tenant, &pod.name_any(), 1).await;
 }
 
 #[tokio::test]
@@ -157,7 +161,7 @@ async fn gateway_killed_between_confirmation_and_reply() {
     tenant
         .post_messages("kill-confirm", "all", &planes_ndjson(&csv))
         .await;
-    assert_eq!(tenant.restarts("gateway-0").await, restarts + 1);
+    restarted(&tenant, "gateway-0", restarts + 1).await;
     let renamed = csv.replacen("tailnum,year,", "tailnum,built,", 1);
     assert_table(
         &tenant,
@@ -204,8 +208,7 @@ async fn gateway_killed_between_staging_and_queueing_keeps_the_file() {
 
 /// Uploads two files while a pod is killed, and sends a message that is newer than its row in the second file and
 /// may well be written before it.
-async fn load_survives(pipeline: &str, namespace: &str, pod: &str) {
-    let tenant = TestTenant::alpha().await;
+async fn load_survives(tenant: &TestTenant, pipeline: &str, namespace: &str, pod: &str) {
     let table = pipeline.replace('-', "_");
     tenant
         .pipeline(pipeline, sample("flights.yaml", &table))
@@ -246,15 +249,17 @@ async fn load_survives(pipeline: &str, namespace: &str, pod: &str) {
     }
     let mut expected = from_csv(&head(&csv, 40_000), &FLIGHT_KEY, &[]);
     expected.extend(from_csv(&newer, &FLIGHT_KEY, &[]));
-    assert_table(&tenant, &table, &FLIGHT_KEY, &expected).await;
+    assert_table(tenant, &table, &FLIGHT_KEY, &expected).await;
 }
 
-#[tokio::test]
-async fn a_cassandra_pod_killed_under_load() {
-    let tenant = TestTenant::alpha().await;
+/// For MongoDB the one that takes the writes.
+async fn a_member_killed_under_load(tenant: TestTenant) {
     let namespace = tenant.name.namespace();
-    let victim = last_member(&tenant).await;
-    load_survives("kill-cassandra", &namespace, &victim).await;
+    let victim = match tenant.engine {
+        Engine::Cassandra => last_member(&tenant).await,
+        Engine::MongoDB => eventually("a primary", QUICK, || tenant.primary()).await,
+    };
+    load_survives(&tenant, "kill-member", &namespace, &victim).await;
     tenant.cluster.tenant_ready(&tenant.name).await;
 }
 
@@ -313,7 +318,7 @@ async fn the_rabbitmq_pod_killed_under_load() {
         .await
         .pop()
         .unwrap();
-    load_survives("kill-rabbitmq", "simbdp-system", &victim).await;
+    load_survives(&tenant, "kill-rabbitmq", "simbdp-system", &victim).await;
 }
 
 #[tokio::test]
@@ -339,9 +344,7 @@ async fn an_upload_cut_in_the_middle_leaves_nothing() {
     assert_weather(&tenant, "cut", &csv).await;
 }
 
-#[tokio::test]
-async fn the_same_file_twice_at_once_is_one_file() {
-    let tenant = TestTenant::alpha().await;
+async fn the_same_file_twice_at_once_is_one_file(tenant: TestTenant) {
     tenant
         .pipeline("twice", sample("weather.yaml", "twice"))
         .await;
@@ -364,9 +367,7 @@ async fn the_same_file_twice_at_once_is_one_file() {
     assert_weather(&tenant, "twice", &csv).await;
 }
 
-#[tokio::test]
-async fn a_message_newer_than_the_file_wins_over_it() {
-    let tenant = TestTenant::alpha().await;
+async fn a_message_newer_than_the_file_wins_over_it(tenant: TestTenant) {
     let mut batch = sample("planes.yaml", "race");
     batch.as_object_mut().unwrap().remove("stream");
     batch["batch"] = json!({});

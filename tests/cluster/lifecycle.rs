@@ -3,11 +3,12 @@
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
+use simbdp_api::common::Engine;
 use simbdp_api::labels;
 
 use crate::harness::{QUICK, SLOW, TestTenant, eventually, small_tenant};
 use crate::main_job::{WEATHER_DOUBLES, WEATHER_KEY, data, head, sample};
-use crate::table::{assert_same, from_csv, read};
+use crate::table::{assert_same, from_csv};
 
 const OPERATOR: &str = "app.kubernetes.io/component=operator";
 
@@ -34,11 +35,21 @@ async fn gone(tenant: &TestTenant) {
 }
 
 #[tokio::test]
-async fn a_tenant_is_made_retained_found_again_and_deleted_while_the_operator_dies() {
-    let tenant = TestTenant::named("gamma").await;
+async fn with_cassandra_a_tenant_lives_and_ends_while_the_operator_dies() {
+    lives_and_ends("gamma", Engine::Cassandra).await;
+}
+
+#[tokio::test]
+async fn with_mongodb_a_tenant_lives_and_ends_while_the_operator_dies() {
+    lives_and_ends("nu", Engine::MongoDB).await;
+}
+
+/// Made, retained, found again with its rows, and deleted; the operator is killed at each.
+async fn lives_and_ends(name: &str, engine: Engine) {
+    let tenant = TestTenant::named(name, engine).await;
     tenant
         .cluster
-        .apply_tenant(&tenant.name, small_tenant("Retain"))
+        .apply_tenant(&tenant.name, small_tenant(engine, "Retain"))
         .await
         .unwrap();
     eventually("the database is being made", QUICK, || async {
@@ -93,7 +104,7 @@ async fn a_tenant_is_made_retained_found_again_and_deleted_while_the_operator_di
 
     tenant
         .cluster
-        .apply_tenant(&tenant.name, small_tenant("Delete"))
+        .apply_tenant(&tenant.name, small_tenant(engine, "Delete"))
         .await
         .unwrap();
     tenant.cluster.tenant_ready(&tenant.name).await;
@@ -101,10 +112,8 @@ async fn a_tenant_is_made_retained_found_again_and_deleted_while_the_operator_di
     tenant
         .pipeline("weather", sample("weather.yaml", "weather"))
         .await;
-    let session = eventually("a session", QUICK, || tenant.session()).await;
-    let found = read(&session, &tenant.name.keyspace(), "weather", &WEATHER_KEY).await;
+    let found = tenant.rows("weather", &WEATHER_KEY).await;
     assert_same(&found, &from_csv(&csv, &WEATHER_KEY, &WEATHER_DOUBLES));
-    drop(session);
 
     tenant
         .cluster

@@ -2,12 +2,20 @@
 //! `make test` brings the cluster up, installs the chart and runs this; tests run one after the other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[macro_use]
+mod engines;
+
 mod bad_input;
 mod chart;
 mod cli;
+mod database;
+mod deletion;
 mod harness;
 mod isolation;
 mod kills;
 mod lifecycle;
 mod main_job;
+mod members;
+mod pause;
+mod scale;
 mod table;

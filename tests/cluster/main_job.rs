@@ -8,7 +8,14 @@ use serde_json::{Value, json};
 use simbdp_api::wire::rest::{FileState, RejectedRow};
 
 use crate::harness::TestTenant;
-use crate::table::{assert_same, from_csv, read};
+use crate::table::{assert_same, from_csv};
+
+for_each_engine!(
+    a_file_with_nulls_is_the_table_cell_by_cell,
+    a_compressed_file_with_bad_rows_is_ingested_and_they_are_quarantined,
+    messages_are_rows_and_a_repeated_post_shows_once,
+    status_shows_the_real_figures,
+);
 
 pub const WEATHER_KEY: [&str; 2] = ["origin", "time_hour"];
 pub const WEATHER_DOUBLES: [&str; 8] = [
@@ -59,9 +66,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     })
 }
 
-#[tokio::test]
-async fn a_file_with_nulls_is_the_table_cell_by_cell() {
-    let tenant = TestTenant::alpha().await;
+async fn a_file_with_nulls_is_the_table_cell_by_cell(tenant: TestTenant) {
     tenant
         .pipeline("weather", sample("weather.yaml", "weather"))
         .await;
@@ -75,8 +80,7 @@ async fn a_file_with_nulls_is_the_table_cell_by_cell() {
     assert_eq!((record.accepted, record.rejected), (Some(26_115), Some(0)));
     assert_eq!(record.bytes, csv.len() as u64);
 
-    let session = tenant.session().await.unwrap();
-    let found = read(&session, &tenant.name.keyspace(), "weather", &WEATHER_KEY).await;
+    let found = tenant.rows("weather", &WEATHER_KEY).await;
     assert_same(&found, &from_csv(&csv, &WEATHER_KEY, &WEATHER_DOUBLES));
 
     let again = tenant
@@ -91,9 +95,7 @@ async fn a_file_with_nulls_is_the_table_cell_by_cell() {
     assert_eq!(page["rows"][0]["wind_gust"], Value::Null);
 }
 
-#[tokio::test]
-async fn a_compressed_file_with_bad_rows_is_ingested_and_they_are_quarantined() {
-    let tenant = TestTenant::alpha().await;
+async fn a_compressed_file_with_bad_rows_is_ingested_and_they_are_quarantined(tenant: TestTenant) {
     tenant
         .pipeline("flights", sample("flights.yaml", "flights"))
         .await;
@@ -127,8 +129,7 @@ async fn a_compressed_file_with_bad_rows_is_ingested_and_they_are_quarantined() 
     assert_eq!(rejects[1].raw, "2013,1,1,short");
 
     let key = ["origin", "year", "month", "day", "carrier", "flight"];
-    let session = tenant.session().await.unwrap();
-    let found = read(&session, &tenant.name.keyspace(), "flights", &key).await;
+    let found = tenant.rows("flights", &key).await;
     assert_same(&found, &from_csv(&good, &key, &[]));
 }
 
@@ -161,9 +162,7 @@ pub fn planes_ndjson(csv: &str) -> String {
     ndjson(csv, &["year", "engines", "seats", "speed"])
 }
 
-#[tokio::test]
-async fn messages_are_rows_and_a_repeated_post_shows_once() {
-    let tenant = TestTenant::alpha().await;
+async fn messages_are_rows_and_a_repeated_post_shows_once(tenant: TestTenant) {
     tenant
         .pipeline("planes", sample("planes.yaml", "planes"))
         .await;
@@ -180,9 +179,8 @@ async fn messages_are_rows_and_a_repeated_post_shows_once() {
         &["tailnum"],
         &[],
     );
-    let session = tenant.session().await.unwrap();
     crate::harness::eventually("3,322 planes", crate::harness::QUICK, || async {
-        let found = read(&session, &tenant.name.keyspace(), "planes", &["tailnum"]).await;
+        let found = tenant.rows("planes", &["tailnum"]).await;
         if found.len() < expected.len() {
             return Err(format!("{} rows", found.len()));
         }
@@ -192,9 +190,7 @@ async fn messages_are_rows_and_a_repeated_post_shows_once() {
     .await;
 }
 
-#[tokio::test]
-async fn status_shows_the_real_figures() {
-    let tenant = TestTenant::alpha().await;
+async fn status_shows_the_real_figures(tenant: TestTenant) {
     tenant
         .pipeline("figures", sample("weather.yaml", "figures"))
         .await;

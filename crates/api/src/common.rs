@@ -101,6 +101,18 @@ pub enum Engine {
     /// Apache Cassandra.
     #[default]
     Cassandra,
+    /// MongoDB, as a replica set.
+    MongoDB,
+}
+
+impl Engine {
+    /// Version that is run when none is asked.
+    pub fn default_version(self) -> &'static str {
+        match self {
+            Self::Cassandra => "5.0",
+            Self::MongoDB => "8.0",
+        }
+    }
 }
 
 /// How a database is run.
@@ -152,6 +164,17 @@ pub struct Resources {
 /// A name of something else, in the same or in no namespace.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct LocalRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+}
+
+/// A name of something in a namespace.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ObjectRef {
+    /// Namespace of the object.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
     /// Name of the object.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,

@@ -5,7 +5,8 @@
 pub const TENANT: &str = "simbdp.dev/tenant";
 /// Name of the ingest pipeline that an object belongs to.
 pub const PIPELINE: &str = "simbdp.dev/pipeline";
-/// Name of the CoreDms that an object belongs to.
+/// Name of the CoreDms that an object belongs to; as an annotation of a tenant's namespace, the CoreDms that holds the
+/// tenant's data, `<namespace>/<name>`.
 pub const COREDMS: &str = "simbdp.dev/coredms";
 /// Name of the Broker that an object belongs to.
 pub const BROKER: &str = "simbdp.dev/broker";
@@ -15,9 +16,16 @@ pub const OWNED_BY_TENANT: &str = "simbdp.dev/owned-by-tenant";
 pub const DISCARD_BACKLOG: &str = "simbdp.dev/discard-backlog";
 /// On a pod template: digest of the configuration that the pod reads at its start.
 pub const CONFIG_DIGEST: &str = "simbdp.dev/config-digest";
+/// On a Tenant, CoreDms or IngestPipeline: when a person last asked for a restart of its pods; also on their template.
+pub const RESTARTED_AT: &str = "simbdp.dev/restarted-at";
 /// On a gateway pod: revision of the pipelines that it should load; changing it makes the kubelet
 /// refresh the mounted ConfigMap at once.
 pub const PIPELINES_REVISION: &str = "simbdp.dev/pipelines-revision";
+/// On the claim of a member's volume: the member goes. `leaving` while it hands its data over, which is then gone through
+/// with whatever is asked meanwhile; `left` when the others have them: such a volume never serves again.
+pub const DEPARTURE: &str = "simbdp.dev/departure";
+/// On the claim of a member's volume: others have taken over a part of its data, which is still on it.
+pub const TO_CLEAN: &str = "simbdp.dev/to-clean";
 /// Finalizer of every custom resource whose teardown is ordered.
 pub const FINALIZER: &str = "simbdp.dev/teardown";
 

@@ -13,6 +13,8 @@ pub const PIPELINES: &str = "/etc/simbdp/pipelines";
 pub const USERS: &str = "/etc/simbdp/users";
 /// Directory of the token between operator, gateway and ingest apps, in the file `token`.
 pub const INTERNAL_TOKEN: &str = "/etc/simbdp/internal";
+/// Directory of one user's credentials, where isolation is checked with them, in the file `token`.
+pub const USER: &str = "/etc/simbdp/user";
 /// The gateway's staging volume.
 pub const STAGING: &str = "/var/lib/simbdp/staging";
 

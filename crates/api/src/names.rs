@@ -145,6 +145,8 @@ pub mod tenant_objects {
     pub const GATEWAY_REPLICAS: &str = "gateway-replicas";
     /// ServiceAccount of the ingest apps.
     pub const INGEST: &str = "ingest";
+    /// Job that checks that other tenants' servers refuse the tenant's credentials.
+    pub const ISOLATION: &str = "isolation";
     /// ConfigMap with one file a pipeline, which the gateway and the ingest apps mount.
     pub const PIPELINES: &str = "pipelines";
     /// Secret with names, roles and hashes of users, which the gateway mounts.

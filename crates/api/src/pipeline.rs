@@ -51,6 +51,9 @@ pub struct IngestPipelineSpec {
     /// How many ingest apps run.
     #[serde(default)]
     pub scaling: ScalingSpec,
+    /// Whether ingest apps are stopped. What comes in is accepted and kept in the queue.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// Files come in.

@@ -1,10 +1,13 @@
-//! `Tenant`: one customer of the platform, with a database, queues, a gateway and credentials of its own.
+//! `Tenant`: one customer of the platform, with a database or a place in a shared one, and with queues, a
+//! gateway and credentials of its own.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Conditions, Engine, LocalRef, Profile, Quantity, Resources, StorageSpec};
+use crate::common::{
+    Conditions, Engine, LocalRef, ObjectRef, Profile, Quantity, Resources, StorageSpec,
+};
 use crate::pipeline::{FileCount, Format};
 
 /// What a platform engineer declares of a tenant.
@@ -51,6 +54,10 @@ pub struct TenantSpec {
     /// The tenant's REST front end.
     #[serde(default)]
     pub gateway: GatewaySpec,
+    /// Whether all of the tenant's pipelines are paused: their ingest apps are stopped, and what comes in is
+    /// accepted and kept in the queues.
+    #[serde(default)]
+    pub paused: bool,
     /// Whether the tenant's data outlives the Tenant.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
@@ -60,41 +67,42 @@ pub struct TenantSpec {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.engine == oldSelf.engine").message("engine is immutable: create another Tenant and move the data"))]
-#[x_kube(validation = Rule::new("self.replicas == oldSelf.replicas").message("replicas cannot be changed yet: members are neither added nor removed"))]
-#[x_kube(validation = Rule::new("self.storage == oldSelf.storage").message("storage cannot be changed: volumes are claimed once"))]
+#[x_kube(validation = Rule::new("self.placement == oldSelf.placement").message("placement is immutable: create another Tenant and move the data"))]
+#[x_kube(validation = Rule::new("self.engine != 'MongoDB' || !has(self.replicas) || self.replicas in [3, 5, 7]").message("replicas of MongoDB are 3, 5 or 7: an even number elects no better than one less, and a replica set has 7 voters at most"))]
+#[x_kube(validation = Rule::new("has(self.storage) == has(oldSelf.storage) && (!has(self.storage) || (has(self.storage.storageClassName) ? self.storage.storageClassName : '') == (has(oldSelf.storage.storageClassName) ? oldSelf.storage.storageClassName : ''))").message("storage.storageClassName cannot be changed: volumes are claimed once"))]
+#[x_kube(validation = Rule::new("!has(self.storage) || !has(oldSelf.storage) || quantity(self.storage.size).compareTo(quantity(oldSelf.storage.size)) >= 0").message("storage.size can only grow: a volume cannot shrink"))]
+#[x_kube(validation = Rule::new("self.placement != 'Dedicated' || has(self.storage)").message("placement Dedicated needs storage: the volume of each member"))]
+#[x_kube(validation = Rule::new("self.placement != 'Shared' || !(has(self.storage) || has(self.replicas) || has(self.resources) || has(self.profile) || has(self.version))").message("storage, replicas, resources, profile and version belong to placement Dedicated: a shared CoreDms has its own, so leave them out"))]
+#[x_kube(validation = Rule::new("self.placement == 'Shared' || !has(self.ref)").message("ref names a shared CoreDms: set placement to Shared, or leave ref out"))]
 pub struct TenantCoreDms {
     /// Engine of the database. Immutable.
     #[serde(default)]
     pub engine: Engine,
-    /// Whether the tenant has a database of its own.
+    /// Whether the tenant has a database of its own, or a place in a shared one. Immutable.
     #[serde(default)]
     pub placement: Placement,
-    /// Version of the engine; the tag of the official image.
-    #[serde(default = "default_cassandra_version")]
+    /// With Shared: the CoreDms in the operator's namespace to have a place in; the emptiest ready one
+    /// with room when absent.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<LocalRef>,
+    /// With Dedicated: version of the engine, the tag of the official image; `5.0` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), pattern(r"^[0-9]+(\.[0-9]+){0,2}$"))]
-    pub version: String,
-    /// Members of the database, each with a volume of its own.
-    #[serde(default = "default_replicas")]
+    pub version: Option<String>,
+    /// With Dedicated: members of the database, each with a volume of its own; 3 when absent. They are added and
+    /// removed one by one; MongoDB has 3, 5 or 7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 3, max = 15))]
-    pub replicas: u16,
-    /// Volume of each member.
-    pub storage: StorageSpec,
-    /// Resources of each member; chosen by the profile when absent.
-    #[serde(default)]
-    pub resources: Resources,
-    /// How the database is run.
-    #[serde(default)]
-    pub profile: Profile,
-}
-
-/// Version of Cassandra when none is asked.
-pub fn default_cassandra_version() -> String {
-    "5.0".into()
-}
-
-/// Members of a database when none are asked.
-pub fn default_replicas() -> u16 {
-    3
+    pub replicas: Option<u16>,
+    /// With Dedicated, which needs it: volume of each member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageSpec>,
+    /// With Dedicated: resources of each member; chosen by the profile when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// With Dedicated: how the database is run; Production when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
 }
 
 /// Where a tenant's database is.
@@ -103,6 +111,8 @@ pub enum Placement {
     /// A database of the tenant's own, in its namespace.
     #[default]
     Dedicated,
+    /// A place in a database that several tenants share, in the operator's namespace.
+    Shared,
 }
 
 /// The broker that holds the tenant's queues.
@@ -242,7 +252,14 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub namespace_uid: Option<String>,
-    /// The CoreDms in the tenant's namespace, with its ready members, e.g. `coredms 3/3`.
+    /// The CoreDms that holds the tenant's data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coredms: Option<ObjectRef>,
+    /// Why a shared CoreDms was chosen, e.g. `shared-cassandra-1: 3 of 10 places taken; emptiest of 4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub placement: Option<String>,
+    /// The CoreDms with its ready members, e.g. `coredms 3/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub database: Option<String>,

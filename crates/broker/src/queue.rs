@@ -43,6 +43,8 @@ pub enum PublishError {
 pub trait Publisher: Send + Sync {
     /// Publishes to a queue; each result is confirmed by a quorum of the queue's replicas or says why not, in order of the messages.
     async fn publish(&self, queue: &str, messages: Vec<Message>) -> Vec<Result<(), PublishError>>;
+    /// Messages that wait in a queue; those that were taken and not yet acknowledged are not among them.
+    async fn depth(&self, queue: &str) -> Result<u64, PublishError>;
     /// Whether the broker answers now.
     async fn ready(&self) -> bool;
 }

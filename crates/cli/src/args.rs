@@ -118,6 +118,27 @@ A run that fails part-way says with which key it goes on, without doubles.")]
   simbdp --tenant flights status
   simbdp --tenant flights status -o json")]
     Status(Status),
+    /// Show what applying or deleting documents would create, change, restart, remove and lose, without doing it. Needs a
+    /// kubeconfig.
+    #[command(after_help = "Examples:
+  simbdp plan -f tenant.yaml
+  simbdp plan -f tenant.yaml -f pipelines.yaml -o json
+  helm template acme ./tenants | simbdp plan -f -
+  simbdp plan -f tenant.yaml --delete
+
+Kinds: Tenant, CoreDms, Broker, IngestPipeline. The API server is asked by dry runs, with the rights of the kubeconfig;
+everything else is built as the operator would build it. Nothing is written, and of Secrets only the names are read.
+The exit code is 1 when anything would be refused.")]
+    Plan(Plan),
+    /// Make new pods, one after the other: of the tenant's database, its gateway or a pipeline's ingest apps. Needs a
+    /// kubeconfig.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights restart database
+  simbdp --tenant flights restart gateway
+  simbdp --tenant flights restart pipeline weather
+
+Nothing that was acknowledged is lost. `simbdp status` shows how far it is.")]
+    Restart(Restart),
 }
 
 /// Arguments of `fetchdata`.
@@ -243,6 +264,44 @@ pub enum State {
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub struct Status {}
+
+/// Arguments of `plan`.
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    /// File with documents in YAML or JSON, as for `kubectl apply`; `-` for standard input. May be given again.
+    #[arg(short, long, required = true, value_name = "FILE")]
+    pub filename: Vec<PathBuf>,
+    /// Show what deleting the objects would do.
+    #[arg(long)]
+    pub delete: bool,
+    /// Namespace of the operator, where the cluster has several, or it runs outside of the cluster.
+    #[arg(long, value_name = "NAMESPACE", env = "SIMBDP_OPERATOR_NAMESPACE")]
+    pub operator_namespace: Option<String>,
+    /// Configuration file of the operator, where it runs outside of the cluster.
+    #[arg(long, value_name = "FILE", env = "SIMBDP_OPERATOR_CONFIG")]
+    pub operator_config: Option<PathBuf>,
+}
+
+/// Arguments of `restart`.
+#[derive(Debug, clap::Args)]
+pub struct Restart {
+    #[command(subcommand)]
+    pub part: RestartPart,
+}
+
+/// What is restarted.
+#[derive(Debug, Subcommand)]
+pub enum RestartPart {
+    /// The tenant's own database, member by member
+    Database,
+    /// The gateway, replica by replica
+    Gateway,
+    /// The ingest apps of a pipeline
+    Pipeline {
+        /// Name of the pipeline
+        name: String,
+    },
+}
 
 #[cfg(test)]
 mod tests {

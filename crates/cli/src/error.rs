@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use simbdp_api::wire::rest::Problem;
+use simbdp_operator::plan::PlanError;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,12 @@ pub enum CliError {
     /// The gateway answered what this version does not understand.
     #[error("{url} answered what this version does not understand: {reason}")]
     Answer { url: String, reason: String },
+    /// A file of documents that cannot be read as such.
+    #[error("{}: {reason}", .path.display())]
+    Document { path: PathBuf, reason: String },
+    /// There is no plan.
+    #[error("{0}")]
+    Plan(Box<PlanError>),
     /// SIGINT or SIGTERM came first.
     #[error("interrupted")]
     Interrupted,
@@ -71,20 +78,37 @@ fn faults(problem: &Problem) -> String {
     lines.collect::<String>() + &tail
 }
 
+/// The exit code of what the API server said.
+fn answered(error: &kube::Error) -> u8 {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 401 | 403) => 4,
+        kube::Error::Api(_) => 1,
+        _ => 3,
+    }
+}
+
+impl From<PlanError> for CliError {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(Box::new(error))
+    }
+}
+
 impl CliError {
     /// The documented exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Problem { problem, .. } if matches!(problem.status, 401 | 403) => 4,
-            Self::Cluster { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) if matches!(status.code, 401 | 403) => 4,
-                kube::Error::Api(_) => 1,
-                _ => 3,
+            Self::Cluster { source, .. } => answered(source),
+            Self::Plan(error) => match error.answer() {
+                Some(source) => answered(source),
+                None if matches!(**error, PlanError::NoOperator(_)) => 2,
+                None => 1,
             },
             Self::Unreachable { .. } | Self::NoCluster(_) => 3,
             Self::Problem { .. }
             | Self::File { .. }
+            | Self::Document { .. }
             | Self::Answer { .. }
             | Self::Interrupted
             | Self::Write(_) => 1,

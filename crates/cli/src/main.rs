@@ -11,7 +11,9 @@ mod ingestmessage;
 mod ledger;
 mod local_check;
 mod output;
+mod plan;
 mod query;
+mod restart;
 mod signals;
 mod status;
 mod upload;
@@ -60,5 +62,7 @@ async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Constraints(verb) => constraints::run(&connection, output, verb).await,
         Command::Ledger(verb) => ledger::run(&connection, output, verb).await,
         Command::Status(verb) => status::run(&connection, output, verb).await,
+        Command::Plan(verb) => plan::run(output, verb).await,
+        Command::Restart(verb) => restart::run(&connection, output, verb).await,
     }
 }

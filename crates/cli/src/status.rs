@@ -101,7 +101,7 @@ fn database_line(database: &CoreDms) -> Line {
     let detail = format!(
         "{:?} {}, members {}",
         database.spec.engine,
-        database.spec.version,
+        database.spec.version(),
         cell(status.members)
     );
     line("CoreDms", database.name_any(), &status.conditions, detail)

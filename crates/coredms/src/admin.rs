@@ -2,6 +2,7 @@
 //! Every call is idempotent: it observes, plans and applies what is missing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use simbdp_api::pipeline::TableSpec;
@@ -42,20 +43,51 @@ pub enum AdminError {
     },
 }
 
-/// The platform's own superuser and the state of the cluster's own keyspaces.
+/// The platform's own superuser, and what the engine needs beside it to be set up.
 #[derive(Clone)]
 pub struct ClusterSetup {
     /// Name of the operator's superuser.
     pub superuser: String,
     /// Its password.
     pub password: String,
-    /// Datacenter of all members.
-    pub datacenter: String,
-    /// Replication factor of `system_auth` and of tenants' keyspaces.
-    pub replication_factor: u16,
+    /// What is the engine's own; it tells the engine.
+    pub engine: EngineSetup,
 }
 
-/// A tenant's keyspaces and roles. Derived from the Tenant's name alone.
+/// The engine's own part of a setup.
+#[derive(Clone)]
+pub enum EngineSetup {
+    /// Cassandra: where `system_auth` is replicated to.
+    Cassandra(Replication),
+    /// MongoDB: the replica set.
+    MongoDB(ReplicaSet),
+}
+
+/// How a keyspace of Cassandra is replicated.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Replication {
+    /// Datacenter of all members.
+    pub datacenter: String,
+    /// Replicas in it.
+    pub factor: u16,
+}
+
+/// A replica set of MongoDB.
+#[derive(Clone)]
+pub struct ReplicaSet {
+    /// Its name, which every member is started with.
+    pub name: String,
+    /// `host:port` of every member, by ordinal, as members and clients know it.
+    pub members: Vec<String>,
+    /// Text of the members' keyfile, which is also the password of their own user. Never logged.
+    pub keyfile: String,
+    /// How long members wait for a primary that does not answer before they elect another.
+    pub election_timeout: Duration,
+    /// How often members ask each other whether they are there.
+    pub heartbeat_interval: Duration,
+}
+
+/// A tenant's keyspaces (databases, in MongoDB) and roles (users). Derived from the Tenant's name alone.
 #[derive(Clone)]
 pub struct Tenancy {
     /// Keyspace of the tenant's tables.
@@ -66,10 +98,8 @@ pub struct Tenancy {
     pub tenant_role: RoleLogin,
     /// Role with rights on both.
     pub platform_role: RoleLogin,
-    /// Datacenter of all members.
-    pub datacenter: String,
-    /// Replication factor of both keyspaces.
-    pub replication_factor: u16,
+    /// Replication of both keyspaces; [`None`] where every member has all data, as in MongoDB.
+    pub replication: Option<Replication>,
 }
 
 /// A role that logs in.
@@ -95,16 +125,19 @@ pub struct TenancyNames {
 pub struct Member {
     /// Address.
     pub address: String,
+    /// Its state in the database's own word: `NORMAL`, `JOINING`, `LEAVING` or `DOWN` of Cassandra, where one that has
+    /// left is no member any more; `PRIMARY`, `SECONDARY`, `RECOVERING`, `STARTUP2`, `DOWN` and others of MongoDB.
+    pub state: String,
     /// Whether the members that answered see it up.
     pub up: bool,
 }
 
-/// Logs in, as the operator, to the database of any CoreDms. The seam for tests and for other engines.
+/// Logs in, as the operator, to the database of any CoreDms. The seam for tests and for engines.
 #[async_trait]
 pub trait AdminConnector: Send + Sync {
-    /// Makes sure that the platform's superuser exists, that the default one cannot log in any more,
-    /// and that `system_auth` is replicated to `replication_factor` members (before any role is made);
-    /// then logs in as the superuser. Safe whatever was done before.
+    /// Sets a new database up, and logs in as the platform's superuser. Cassandra: `system_auth` is replicated
+    /// (before any role is made), the superuser exists, the default one cannot log in any more. MongoDB: the
+    /// replica set is initiated, once, and the superuser exists. Safe whatever was done before.
     async fn bootstrap(
         &self,
         endpoints: &[String],
@@ -114,6 +147,10 @@ pub trait AdminConnector: Send + Sync {
     /// Logs in to a database that has been bootstrapped.
     async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError>;
 
+    /// Whether the member at the only endpoint of the connection answers by itself, whatever it says; else why not.
+    /// Nothing of it is kept.
+    async fn answers(&self, connection: &Connection) -> Result<(), String>;
+
     /// Gives up what is kept open to a database that is being taken down.
     async fn forget(&self, endpoints: &[String]);
 }
@@ -121,8 +158,23 @@ pub trait AdminConnector: Send + Sync {
 /// A superuser's session in a database.
 #[async_trait]
 pub trait StoreAdmin: Send + Sync {
+    /// Whether enough members serve for reads and writes.
+    async fn serves(&self) -> Result<(), AdminError>;
     /// Members as the database sees them.
     async fn members(&self) -> Result<Vec<Member>, AdminError>;
+    /// Datacenter of the member that answers; [`None`] for an engine without such.
+    async fn datacenter(&self) -> Result<Option<String>, AdminError> {
+        Ok(None)
+    }
+    /// Bytes that the data take on the disk of the member with the most, of those that can be asked.
+    async fn bytes(&self) -> Result<u64, AdminError>;
+    /// One step towards these members, `host:port` each: one that is missing is added, or else one that is too much
+    /// is taken out; to be called again until [`StoreAdmin::members`] shows them. Nothing is done unless all that stay
+    /// serve. An engine whose members join and leave by themselves has nothing to do here.
+    async fn ensure_members(&self, members: &[String]) -> Result<(), AdminError> {
+        let _ = members;
+        Ok(())
+    }
     /// Keyspaces, roles with their passwords and rights, and the ledger's tables.
     async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError>;
     /// Turns the login of the roles off; data stays.

@@ -1,6 +1,8 @@
 //! The ledger: what became of each file; claims of contents; totals of pipelines; attempts of suspects.
 //! It lies in the platform's keyspace of the tenant's own coredms.
 
+pub(crate) mod values;
+
 use async_trait::async_trait;
 use simbdp_api::pipeline::Period;
 use simbdp_api::wire::rest::{FilePage, FileRecord, FileState};

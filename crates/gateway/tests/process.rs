@@ -15,6 +15,7 @@ const WAIT: Duration = Duration::from_secs(60);
 
 fn start(world: &World) -> Child {
     for (path, value) in [
+        ("bindings/coredms/type", "cassandra"),
         ("bindings/coredms/host", "127.0.0.1"),
         ("bindings/coredms/port", "1"),
         ("bindings/coredms/username", "p_x"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -19,8 +20,16 @@ use crate::shutdown::Shutdown;
 #[derive(Clone, Default)]
 pub struct Readiness {
     table: Arc<AtomicBool>,
-    broker: Arc<OnceCell<Arc<dyn Publisher>>>,
+    broker: Arc<OnceCell<Queue>>,
 }
+
+struct Queue {
+    name: String,
+    publisher: Arc<dyn Publisher>,
+}
+
+/// How long a scrape waits for the broker.
+const ASKING: Duration = Duration::from_secs(1);
 
 impl Readiness {
     /// The table's statements are prepared.
@@ -28,9 +37,19 @@ impl Readiness {
         self.table.store(true, Ordering::Release);
     }
 
-    /// The broker can be asked from now on. A second call changes nothing.
-    pub fn broker_connected(&self, publisher: Arc<dyn Publisher>) {
-        let _ = self.broker.set(publisher);
+    /// The broker can be asked about the app's queue from now on. A second call changes nothing.
+    pub fn broker_connected(&self, publisher: Arc<dyn Publisher>, queue: String) {
+        let _ = self.broker.set(Queue {
+            name: queue,
+            publisher,
+        });
+    }
+
+    /// Messages that wait in the app's queue; [`None`] while the broker does not tell.
+    pub async fn backlog(&self) -> Option<u64> {
+        let queue = self.broker.get()?;
+        let depth = queue.publisher.depth(&queue.name);
+        tokio::time::timeout(ASKING, depth).await.ok()?.ok()
     }
 
     /// What is missing; [`None`] when the app works.
@@ -40,7 +59,7 @@ impl Readiness {
         }
         match self.broker.get() {
             None => Some("the broker has not answered yet"),
-            Some(publisher) if !publisher.ready().await => Some("the broker does not answer"),
+            Some(queue) if !queue.publisher.ready().await => Some("the broker does not answer"),
             Some(_) => None,
         }
     }
@@ -84,6 +103,7 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
 
 async fn text(State(admin): State<Admin>) -> impl IntoResponse {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    admin.metrics.waiting(admin.readiness.backlog().await);
     match admin.metrics.text() {
         Ok(text) => Ok(([(header::CONTENT_TYPE, TYPE)], text)),
         Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),

@@ -18,7 +18,6 @@ use crate::admin::{self, Readiness};
 use crate::args::RunArgs;
 use crate::batch::BatchApp;
 use crate::courier::Courier;
-use crate::database;
 use crate::dead_letter::DeadLetters;
 use crate::decode::RowDecoder;
 use crate::file::FileIngest;
@@ -98,14 +97,14 @@ impl App {
     async fn ingest(self) -> anyhow::Result<()> {
         let rows = RowDecoder::new(&self.settings.config.table)?;
         let retry = Retry::new(self.shutdown.clone(), self.metrics.clone());
-        let database = database::open(
+        let database = simbdp_coredms::open(
             self.settings.coredms.clone(),
-            self.settings.datacenter.as_deref(),
-            Some(&self.settings.ledger_keyspace),
+            self.settings.coredms_options.clone(),
         );
-        let ledger = database.ledger.context("the app has no ledger")?;
+        let ledger = database.ledger(&self.settings.ledger_keyspace);
+        let store = database.store();
         let config = &self.settings.config;
-        let prepare = || database.store.table(&config.keyspace, &config.table);
+        let prepare = || store.table(&config.keyspace, &config.table);
         let Ok(table) = retry.whatever_fails("prepare", prepare).await else {
             return Ok(());
         };
@@ -116,7 +115,8 @@ impl App {
             publisher: self.publisher(),
             retry,
         };
-        self.readiness.broker_connected(common.publisher.clone());
+        self.readiness
+            .broker_connected(common.publisher.clone(), self.args.pipeline.queue());
         match config.mode {
             Mode::Batch(_) => {
                 let consumer = self.consumer(1);

@@ -120,10 +120,10 @@ impl RunArgs {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct FileArgs {
     /// Most rows of a batch.
-    #[arg(long, env = "SIMBDP_BATCH_ROWS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, env = "SIMBDP_BATCH_ROWS", default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch_rows: u32,
     /// Bytes of memory from which on a batch is full.
-    #[arg(long, env = "SIMBDP_BATCH_BYTES", default_value_t = 256 * 1024, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
+    #[arg(long, env = "SIMBDP_BATCH_BYTES", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1..=16 << 20))]
     pub batch_bytes: u32,
     /// Batches that are written at the same time.
     #[arg(long, env = "SIMBDP_BATCHES_IN_FLIGHT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]

@@ -18,7 +18,6 @@ pub mod args;
 pub mod batch;
 pub mod content;
 pub mod courier;
-pub mod database;
 pub mod dead_letter;
 pub mod decode;
 #[cfg(feature = "failpoints")]

@@ -12,13 +12,13 @@ use simbdp_api::pipeline::TableSpec;
 use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::FileWork;
 use simbdp_coredms::ledger::{Outcome, Taken};
+use simbdp_coredms::{Ledger, Options, binding};
 use simbdp_record::FileName;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
 use crate::args::LoadArgs;
-use crate::database::{self, Database};
 use crate::decode::RowDecoder;
 use crate::file::{FileIngest, FileReport};
 use crate::local_staging::LocalStaging;
@@ -56,13 +56,15 @@ pub struct LoadReport {
 /// Loads the file.
 pub async fn load(args: &LoadArgs) -> anyhow::Result<LoadReport> {
     let table: TableSpec = settings::yaml(&args.table)?;
-    let connection = settings::login(&args.binding, args.endpoints.clone())?;
-    let database = database::open(connection, None, args.ledger_keyspace.as_deref());
+    let connection = binding::login(&args.binding, args.endpoints.clone())?;
+    let database = simbdp_coredms::open(connection, Options::default());
+    let ledger = args.ledger_keyspace.as_deref();
+    let ledger = ledger.map(|keyspace| database.ledger(keyspace));
     let metrics = Metrics::new("", PIPELINE);
     let retry = Retry::new(Shutdown::new(), metrics.clone());
     let rejects = args.rejects.clone().unwrap_or_else(|| beside(&args.file));
     let prepared = database
-        .store
+        .store()
         .table(&args.keyspace, &table)
         .await
         .context("cannot prepare the table")?;
@@ -80,7 +82,7 @@ pub async fn load(args: &LoadArgs) -> anyhow::Result<LoadReport> {
     };
     let work = describe(args).await?;
     let start = Instant::now();
-    let report = through_ledger(&ingest, &database, &work, start).await?;
+    let report = through_ledger(&ingest, ledger.as_deref(), &work, start).await?;
     let seconds = start.elapsed().as_secs_f64();
     Ok(LoadReport {
         rows: report.accepted,
@@ -96,11 +98,11 @@ pub async fn load(args: &LoadArgs) -> anyhow::Result<LoadReport> {
 
 async fn through_ledger(
     ingest: &FileIngest,
-    database: &Database,
+    ledger: Option<&dyn Ledger>,
     work: &FileWork,
     start: Instant,
 ) -> anyhow::Result<FileReport> {
-    let Some(ledger) = &database.ledger else {
+    let Some(ledger) = ledger else {
         return Ok(ingest.ingest(work).await?);
     };
     match ledger.take(work, PIPELINE).await? {

@@ -1,6 +1,7 @@
 //! What the app measures, in the text format of Prometheus. No names of files or sources in labels.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -39,6 +40,7 @@ pub struct Metrics {
     write_rows: Histogram,
     write_seconds: Histogram,
     in_flight: Gauge,
+    backlog: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -67,6 +69,7 @@ impl Metrics {
             write_rows: Histogram::new(exponential_buckets(1.0, 4.0, 8)),
             write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             in_flight: Gauge::default(),
+            backlog: Gauge::default(),
         };
         metrics.register(&mut registry);
         metrics.registry = Arc::new(registry);
@@ -123,6 +126,11 @@ impl Metrics {
             "Deliveries taken and not yet acknowledged",
             self.in_flight.clone(),
         );
+        registry.register(
+            "backlog",
+            "Messages that wait in the queue for any app of the pipeline; NaN while the broker does not tell",
+            self.backlog.clone(),
+        );
     }
 
     /// A write that succeeded.
@@ -178,6 +186,12 @@ impl Metrics {
     pub fn holding(&self, deliveries: usize) {
         self.in_flight
             .set(i64::try_from(deliveries).unwrap_or(i64::MAX));
+    }
+
+    /// How many messages wait in the queue, if that is known.
+    pub fn waiting(&self, messages: Option<u64>) {
+        self.backlog
+            .set(messages.map_or(f64::NAN, |messages| messages as f64));
     }
 
     /// All of it as text.

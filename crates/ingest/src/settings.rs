@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use simbdp_api::mounts;
 use simbdp_api::wire::config::PipelineConfig;
-use simbdp_coredms::Connection;
+use simbdp_coredms::binding::{self, BindingError};
+use simbdp_coredms::{Connection, Options};
 
 use crate::args::RunArgs;
 
@@ -20,6 +21,9 @@ pub enum SettingsError {
         /// Why not.
         error: std::io::Error,
     },
+    /// A binding is not as it should be.
+    #[error(transparent)]
+    Binding(#[from] BindingError),
     /// It does not parse.
     #[error("{path}: {reason}")]
     Content {
@@ -36,8 +40,8 @@ pub struct Settings {
     pub config: PipelineConfig,
     /// The database and the platform's role in it.
     pub coredms: Connection,
-    /// Its datacenter.
-    pub datacenter: Option<String>,
+    /// What its engine wants to know beside.
+    pub coredms_options: Options,
     /// Keyspace of the ledger.
     pub ledger_keyspace: String,
     /// Binding directory of the broker.
@@ -60,31 +64,17 @@ impl Settings {
                 ),
             });
         }
-        let binding = args.bindings.join(mounts::COREDMS_BINDING);
+        let (coredms, coredms_options) =
+            binding::read(&args.bindings.join(mounts::COREDMS_BINDING))?;
         Ok(Self {
-            coredms: coredms(&binding)?,
-            datacenter: optional(&binding.join("datacenter"))?,
+            coredms,
+            coredms_options,
             ledger_keyspace: args.tenant.platform_keyspace(),
             broker: args.bindings.join(mounts::BROKER_BINDING),
             internal_token: text(&args.internal.join("token"))?,
             config,
         })
     }
-}
-
-fn coredms(binding: &Path) -> Result<Connection, SettingsError> {
-    let host = text(&binding.join("host"))?;
-    let port = text(&binding.join("port"))?;
-    login(binding, vec![format!("{host}:{port}")])
-}
-
-/// User and password of a binding directory, for given endpoints.
-pub fn login(binding: &Path, endpoints: Vec<String>) -> Result<Connection, SettingsError> {
-    Ok(Connection {
-        endpoints,
-        username: text(&binding.join("username"))?,
-        password: text(&binding.join("password"))?,
-    })
 }
 
 /// A file's text, without the line end that editors add.
@@ -94,15 +84,6 @@ fn text(path: &Path) -> Result<String, SettingsError> {
         error,
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-fn optional(path: &Path) -> Result<Option<String>, SettingsError> {
-    match text(path) {
-        Err(SettingsError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
-            Ok(None)
-        }
-        other => other.map(Some),
-    }
 }
 
 fn json<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {

@@ -2,17 +2,17 @@
 //! the jars of an installation, named by `SIMBDP_CASSANDRA_HOME`: a directory with `lib/*.jar`, or
 //! the root file system of an image with `/opt/cassandra/lib`. Needs a Java of version 17.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use uuid::Uuid;
+
+use crate::server_process::{LOG, ServerProcess, free_addresses};
 
 /// Names the installation.
 pub const HOME_VARIABLE: &str = "SIMBDP_CASSANDRA_HOME";
@@ -31,25 +31,11 @@ const LAUNCHES: u32 = 4;
 const POLL: Duration = Duration::from_millis(50);
 const JARS: [&str; 3] = ["lib", "opt/cassandra/lib", "."];
 
-/// Starts the server and waits for its standard input: a line kills the server, the end of input (the
-/// test is over, however it ended) also removes all data.
-const SCRIPT: &str = r#"
-trap '' HUP INT TERM
-exec 3<&0
-"$@" </dev/null >>"$LOG" 2>&1 &
-server=$!
-if read -r _ <&3; then kill -KILL $server; wait $server; exit 0; fi
-kill -KILL $server
-wait $server
-rm -rf "$DIRECTORY"
-rmdir "$BASE"
-"#;
-
 /// For tests only: no waiting for gossip, for the ring or for the default superuser.
 const FAST: [&str; 9] = [
     "-Dcassandra.skip_wait_for_gossip_to_settle=0",
     "-Dcassandra.superuser_setup_delay_ms=0",
-    "-Dcassandra.ring_delay_ms=1000",
+    "-Dcassandra.ring_delay_ms=3000",
     "-Dcassandra.shutdown_announce_in_ms=0",
     "-Dcassandra.consistent.rangemovement=false",
     "-XX:+UseSerialGC",
@@ -104,7 +90,7 @@ pub struct Cassandra {
 struct Node {
     address: Ipv4Addr,
     directory: PathBuf,
-    server: Option<(Child, ChildStdin)>,
+    server: Option<ServerProcess>,
 }
 
 impl Cassandra {
@@ -112,7 +98,7 @@ impl Cassandra {
     pub async fn start(nodes: u8) -> Result<Self> {
         ensure!((1..=9).contains(&nodes), "1 to 9 nodes, not {nodes}");
         let base = tempfile::Builder::new().prefix("cassandra-").tempdir()?;
-        let addresses = free_addresses(nodes)?;
+        let addresses = free_addresses(nodes, &[PORT, STORAGE_PORT])?;
         let mut cluster = Self {
             jars: jars()?,
             nodes: addresses
@@ -154,19 +140,23 @@ impl Cassandra {
 
     /// What a node has logged.
     pub fn log(&self, node: usize) -> Result<String> {
-        Ok(fs::read_to_string(
-            self.nodes[node].directory.join("system.log"),
-        )?)
+        Ok(fs::read_to_string(self.nodes[node].directory.join(LOG))?)
+    }
+
+    /// Stops a node as `kill -STOP` does, or lets it go on: its connections stay, and nothing answers.
+    pub fn hang(&mut self, node: usize, hangs: bool) -> Result<()> {
+        match &mut self.nodes[node].server {
+            Some(server) => server.signal(if hangs { "STOP" } else { "CONT" }),
+            None => bail!("node {node} does not run"),
+        }
     }
 
     /// Kills a node as `kill -9` does. Its data stays.
     pub fn kill(&mut self, node: usize) -> Result<()> {
-        let Some((mut child, mut stdin)) = self.nodes[node].server.take() else {
-            bail!("node {node} does not run");
-        };
-        stdin.write_all(b"kill\n")?;
-        child.wait()?;
-        Ok(())
+        match self.nodes[node].server.take() {
+            Some(server) => server.kill(),
+            None => bail!("node {node} does not run"),
+        }
     }
 
     /// Starts a node again after [`Cassandra::kill`], on its address with its data, and waits for it.
@@ -244,10 +234,8 @@ request_timeout: 20s
         } = &mut self.nodes[node];
         let property =
             |name: &str, file: &str| format!("-D{name}=file://{}", directory.join(file).display());
-        let mut command = Command::new("/bin/sh");
+        let mut command = Command::new(java());
         command
-            .args(["-c", SCRIPT, "cassandra"])
-            .arg(java())
             .args(["-Xms256M", "-Xmx256M"])
             .args(FAST)
             .args(JAVA_17)
@@ -271,23 +259,8 @@ request_timeout: 20s
                 format!("-javaagent:{}", agent.display()),
             );
         }
-        let mut child = command
-            .env("MALLOC_ARENA_MAX", "2")
-            .env("LOG", directory.join("system.log"))
-            .env("DIRECTORY", &*directory)
-            .env("BASE", base)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(
-                File::options()
-                    .create(true)
-                    .append(true)
-                    .open(directory.join("script.log"))?,
-            )
-            .spawn()
-            .context("cannot run a shell")?;
-        let stdin = child.stdin.take().context("the shell has no input")?;
-        *server = Some((child, stdin));
+        command.env("MALLOC_ARENA_MAX", "2");
+        *server = Some(ServerProcess::start(command, directory, &base)?);
         Ok(())
     }
 
@@ -295,7 +268,7 @@ request_timeout: 20s
     /// runs it: on a busy machine a seed may be too slow for it.
     async fn wait(&mut self, node: usize) -> Result<()> {
         let address = SocketAddr::from((self.nodes[node].address, PORT));
-        let log = self.nodes[node].directory.join("system.log");
+        let log = self.nodes[node].directory.join(LOG);
         let deadline = Instant::now() + START_TIMEOUT;
         let mut launches = 1;
         while TcpStream::connect(address).await.is_err() {
@@ -308,31 +281,13 @@ request_timeout: 20s
             } else if gave_up || Instant::now() > deadline {
                 // Read before the end of the script, which removes it.
                 let said = tail(&log);
-                if let Some((child, stdin)) = self.nodes[node].server.take() {
-                    end(child, stdin);
-                }
+                self.nodes[node].server = None;
                 bail!("node {node} does not answer; its log ends:\n{said}");
             }
             tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
-}
-
-impl Drop for Cassandra {
-    fn drop(&mut self) {
-        for node in &mut self.nodes {
-            if let Some((child, stdin)) = node.server.take() {
-                end(child, stdin);
-            }
-        }
-    }
-}
-
-/// Ends the server by the end of its script's input.
-fn end(mut child: Child, stdin: ChildStdin) {
-    drop(stdin);
-    let _ = child.wait();
 }
 
 /// Whether the server says that it gave up: the script waits for its input all the same.
@@ -410,23 +365,4 @@ fn find(directory: &Path, prefix: &str) -> Result<Option<PathBuf>> {
 /// The agent that measures objects on the heap.
 fn agent(jars: &Path) -> Result<Option<PathBuf>> {
     find(jars, "jamm-")
-}
-
-/// Addresses of loopback whose ports nobody uses: Cassandra wants the same ports on every node.
-fn free_addresses(nodes: u8) -> Result<Vec<Ipv4Addr>> {
-    for _ in 0..64 {
-        let [x, y, ..] = Uuid::new_v4().into_bytes();
-        let addresses: Vec<_> = (1..=nodes)
-            .map(|z| Ipv4Addr::new(127, x.clamp(1, 254), y.clamp(1, 254), z))
-            .collect();
-        let free = |address: &Ipv4Addr| {
-            [PORT, STORAGE_PORT]
-                .iter()
-                .all(|port| TcpListener::bind((*address, *port)).is_ok())
-        };
-        if addresses.iter().all(free) {
-            return Ok(addresses);
-        }
-    }
-    bail!("no free addresses on loopback")
 }

@@ -1,13 +1,15 @@
 //! Databases in memory, one for each list of endpoints: what the operator did there can be read and changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::repeat;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use simbdp_api::pipeline::{Order, TableSpec};
 use simbdp_coredms::Connection;
 use simbdp_coredms::admin::{
-    AdminConnector, AdminError, ClusterSetup, Member, RoleLogin, StoreAdmin, Tenancy, TenancyNames,
+    AdminConnector, AdminError, ClusterSetup, EngineSetup, Member, RoleLogin, StoreAdmin, Tenancy,
+    TenancyNames,
 };
 
 /// What there is in a database.
@@ -17,7 +19,11 @@ pub struct StoreState {
     pub down: bool,
     /// Members as the database sees them.
     pub members: Vec<Member>,
-    /// The platform's superuser and its password, once it exists.
+    /// Datacenter of the members.
+    pub datacenter: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// The platform's superuser and its password, once it exists; in an external database the login that is given.
     pub superuser: Option<(String, String)>,
     /// Whether the default superuser can log in.
     pub default_superuser_login: bool,
@@ -34,13 +40,13 @@ pub struct StoreState {
 impl Default for StoreState {
     /// A new database of three members.
     fn default() -> Self {
-        let member = |n| Member {
-            address: format!("10.0.0.{n}"),
-            up: true,
-        };
         Self {
             down: false,
-            members: (1..=3).map(member).collect(),
+            members: (1..=3)
+                .map(|n| member(&format!("10.0.0.{n}"), "NORMAL"))
+                .collect(),
+            datacenter: "dc1".into(),
+            bytes: 3 << 20,
             superuser: None,
             default_superuser_login: true,
             system_auth_replication: 1,
@@ -54,7 +60,7 @@ impl Default for StoreState {
 /// A keyspace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Keyspace {
-    /// Replication factor.
+    /// Replication factor; zero where the engine replicates whole databases.
     pub replication_factor: u16,
     /// Tables by name.
     pub tables: BTreeMap<String, Table>,
@@ -142,6 +148,14 @@ impl FakeStores {
     }
 }
 
+fn member(address: &str, state: &str) -> Member {
+    Member {
+        address: address.to_owned(),
+        state: state.to_owned(),
+        up: true,
+    }
+}
+
 fn key(endpoints: &[String]) -> String {
     endpoints.join(",")
 }
@@ -166,11 +180,18 @@ impl AdminConnector for FakeStores {
     ) -> Result<Arc<dyn StoreAdmin>, AdminError> {
         self.call(endpoints, |state| {
             let login = (setup.superuser.clone(), setup.password.clone());
+            if let (None, EngineSetup::MongoDB(set)) = (&state.superuser, &setup.engine) {
+                let states = ["PRIMARY"].into_iter().chain(repeat("SECONDARY"));
+                let members = set.members.iter().zip(states);
+                state.members = members.map(|(host, is)| member(host, is)).collect();
+            }
             if *state.superuser.get_or_insert_with(|| login.clone()) != login {
                 return login_refused(&setup.superuser);
             }
             state.default_superuser_login = false;
-            state.system_auth_replication = setup.replication_factor;
+            if let EngineSetup::Cassandra(replication) = &setup.engine {
+                state.system_auth_replication = replication.factor;
+            }
             Ok(())
         })?;
         Ok(self.admin(endpoints))
@@ -178,9 +199,11 @@ impl AdminConnector for FakeStores {
 
     async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
         let Connection {
+            engine: _,
             endpoints,
             username,
             password,
+            ..
         } = connection;
         self.call(endpoints, |state| {
             let superuser = state.superuser.as_ref();
@@ -194,6 +217,13 @@ impl AdminConnector for FakeStores {
             }
         })?;
         Ok(self.admin(endpoints))
+    }
+
+    async fn answers(&self, connection: &Connection) -> Result<(), String> {
+        match self.state(&connection.endpoints).down {
+            true => Err("connection refused".into()),
+            false => Ok(()),
+        }
     }
 
     async fn forget(&self, _: &[String]) {}
@@ -215,16 +245,48 @@ fn grant(state: &mut StoreState, login: &RoleLogin, keyspaces: &[&String]) {
 
 #[async_trait]
 impl StoreAdmin for FakeAdmin {
+    async fn serves(&self) -> Result<(), AdminError> {
+        self.stores.call(&self.endpoints, |_| Ok(()))
+    }
+
     async fn members(&self) -> Result<Vec<Member>, AdminError> {
         self.stores
             .call(&self.endpoints, |state| Ok(state.members.clone()))
+    }
+
+    async fn datacenter(&self) -> Result<Option<String>, AdminError> {
+        self.stores
+            .call(&self.endpoints, |state| Ok(Some(state.datacenter.clone())))
+    }
+
+    async fn bytes(&self) -> Result<u64, AdminError> {
+        self.stores.call(&self.endpoints, |state| Ok(state.bytes))
+    }
+
+    async fn ensure_members(&self, members: &[String]) -> Result<(), AdminError> {
+        self.stores.call(&self.endpoints, |state| {
+            let there = |member: &String| state.members.iter().any(|m| m.address == *member);
+            if let Some(missing) = members.iter().find(|member| !there(member)) {
+                state.members.push(member(missing, "SECONDARY"));
+            } else if let Some(surplus) = state
+                .members
+                .iter()
+                .rposition(|member| !members.contains(&member.address))
+            {
+                state.members.remove(surplus);
+            }
+            Ok(())
+        })
     }
 
     async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
         self.stores.call(&self.endpoints, |state| {
             for name in [&tenancy.keyspace, &tenancy.platform_keyspace] {
                 let keyspace = state.keyspaces.entry(name.clone()).or_default();
-                keyspace.replication_factor = tenancy.replication_factor;
+                keyspace.replication_factor = tenancy
+                    .replication
+                    .as_ref()
+                    .map_or(0, |replication| replication.factor);
             }
             let (own, platform) = (&tenancy.keyspace, &tenancy.platform_keyspace);
             grant(state, &tenancy.tenant_role, &[own]);

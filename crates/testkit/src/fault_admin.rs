@@ -185,6 +185,10 @@ impl coredms::AdminConnector for FaultyStores {
         Ok(self.faulty(admin))
     }
 
+    async fn answers(&self, connection: &simbdp_coredms::Connection) -> Result<(), String> {
+        self.inner.answers(connection).await
+    }
+
     async fn forget(&self, endpoints: &[String]) {
         self.inner.forget(endpoints).await;
     }
@@ -192,9 +196,33 @@ impl coredms::AdminConnector for FaultyStores {
 
 #[async_trait]
 impl coredms::StoreAdmin for FaultyStoreAdmin {
+    async fn serves(&self) -> Result<(), coredms::AdminError> {
+        let work = self.inner.serves();
+        let call = read("coredms serves");
+        self.faults.around(call, work, store_error).await
+    }
+
     async fn members(&self) -> Result<Vec<coredms::Member>, coredms::AdminError> {
         let work = self.inner.members();
         let call = read("coredms members");
+        self.faults.around(call, work, store_error).await
+    }
+
+    async fn datacenter(&self) -> Result<Option<String>, coredms::AdminError> {
+        let work = self.inner.datacenter();
+        let call = read("coredms datacenter");
+        self.faults.around(call, work, store_error).await
+    }
+
+    async fn bytes(&self) -> Result<u64, coredms::AdminError> {
+        let work = self.inner.bytes();
+        let call = read("coredms bytes");
+        self.faults.around(call, work, store_error).await
+    }
+
+    async fn ensure_members(&self, members: &[String]) -> Result<(), coredms::AdminError> {
+        let work = self.inner.ensure_members(members);
+        let call = write(format!("coredms ensure_members {}", members.len()));
         self.faults.around(call, work, store_error).await
     }
 

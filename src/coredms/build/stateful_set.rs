@@ -1,38 +1,43 @@
 //! The members' StatefulSet [pure].
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+    StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::core::ObjectMeta;
-use simbdp_api::labels;
 
 use super::super::validate::ValidatedCoreDms;
 use super::{Platform, all_labels, member_labels, owned, pod};
-use crate::objects::{claim, selector};
+use crate::objects::{claim, restarted_at, selector, template_annotations};
 
 /// Builds it. `digest` is the configuration's: a change rolls the members.
-pub fn build(coredms: &ValidatedCoreDms, platform: &Platform, digest: String) -> StatefulSet {
-    let selected = member_labels(&coredms.name);
-    // Members that join one after the other need no luck. In Development, all but the first wait for it in
-    // their init container and then start together.
-    let start = match coredms.development() {
-        true => "Parallel",
-        false => "OrderedReady",
-    };
+pub fn build(
+    coredms: &ValidatedCoreDms,
+    platform: &Platform,
+    digest: String,
+    running: u16,
+) -> StatefulSet {
+    let selected = member_labels(coredms.engine, &coredms.name);
     StatefulSet {
         metadata: owned(coredms, platform, &coredms.name),
         spec: Some(StatefulSetSpec {
-            replicas: Some(coredms.replicas.into()),
+            replicas: Some(running.into()),
             service_name: Some(coredms.name.clone()),
-            pod_management_policy: Some(start.to_owned()),
+            // Who has to wait for another waits in its init container; a member that is away never keeps Kubernetes
+            // from starting another one again.
+            pod_management_policy: Some("Parallel".to_owned()),
+            // The operator restarts members one by one: it knows what the database says of the others, and takes a
+            // pod away that cannot start, which a StatefulSet does not.
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".to_owned()),
+                rolling_update: None,
+            }),
             selector: selector(&selected),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(all_labels(coredms, platform)),
-                    annotations: Some(BTreeMap::from([(labels::CONFIG_DIGEST.to_owned(), digest)])),
+                    annotations: Some(template_annotations(digest, restarted_at(&coredms.object))),
                     ..Default::default()
                 }),
                 spec: Some(pod::build(coredms, platform)),

@@ -7,12 +7,16 @@ use super::super::validate::validate;
 use super::*;
 
 fn coredms(profile: &str) -> ValidatedCoreDms {
+    declared(json!({"storage": {"size": "1Gi"}, "profile": profile}))
+}
+
+fn declared(spec: Value) -> ValidatedCoreDms {
     let coredms: CoreDms = serde_json::from_value(json!({
         "metadata": {
             "name": "coredms", "namespace": "tenant-a", "uid": "u-1",
             "labels": {"simbdp.dev/tenant": "a"},
         },
-        "spec": {"storage": {"size": "1Gi"}, "profile": profile},
+        "spec": spec,
     }))
     .unwrap();
     validate(&coredms).unwrap()
@@ -20,6 +24,7 @@ fn coredms(profile: &str) -> ValidatedCoreDms {
 
 fn platform() -> Platform {
     Platform {
+        namespace: "simbdp-system".into(),
         own: OwnImage {
             image: "r/simbdp:1".into(),
             pull_policy: "IfNotPresent".into(),
@@ -29,8 +34,15 @@ fn platform() -> Platform {
     }
 }
 
+fn fresh(text: &str) -> Fresh {
+    Fresh {
+        password: text.into(),
+        keyfile: format!("{text}keyfile"),
+    }
+}
+
 fn prepared(profile: &str) -> Resources<Prepared> {
-    build(&coredms(profile), &platform(), "generated".into())
+    build(&coredms(profile), &platform(), fresh("generated"), 3)
 }
 
 fn text(object: &impl Serialize) -> Value {
@@ -42,11 +54,13 @@ fn whole(resources: &Resources<Prepared>) -> Vec<Value> {
         account,
         config,
         superuser,
+        network,
         service,
         budget,
         members,
         state: PhantomData,
     } = resources;
+    assert!(network.is_none(), "the tenant's own policies say who");
     vec![
         text(account),
         text(config),
@@ -65,6 +79,76 @@ fn development() {
 #[test]
 fn production() {
     insta::assert_yaml_snapshot!(whole(&prepared("Production")));
+}
+
+#[test]
+fn mongodb() {
+    let declared = declared(json!({
+        "engine": "MongoDB", "version": "8.0", "storage": {"size": "100Gi"}, "profile": "Production",
+    }));
+    insta::assert_yaml_snapshot!(whole(&build(&declared, &platform(), fresh("generated"), 3)));
+}
+
+#[test]
+fn one_more_member_changes_nothing_for_the_others() {
+    let of = |replicas: u16| {
+        let spec =
+            json!({"storage": {"size": "1Gi"}, "profile": "Development", "replicas": replicas});
+        build(&declared(spec), &platform(), fresh("generated"), replicas)
+    };
+    let (three, four) = (of(3), of(4));
+    let template =
+        |resources: &Resources<Prepared>| resources.members.spec.clone().unwrap().template;
+    assert_eq!(template(&three), template(&four));
+    let (three, four) = (three.config.data.unwrap(), four.config.data.unwrap());
+    assert!(three.iter().all(|(name, text)| four[name] == *text));
+    assert_eq!(four.len(), three.len() + 1);
+}
+
+#[test]
+fn a_person_s_word_restarts_the_members() {
+    let annotations = |at: &str| {
+        let mut asked = coredms("Production");
+        let annotation = (labels::RESTARTED_AT.to_owned(), at.to_owned());
+        asked.object.metadata.annotations = Some([annotation].into());
+        let built = build(&asked, &platform(), fresh("generated"), 3);
+        built
+            .members
+            .spec
+            .unwrap()
+            .template
+            .metadata
+            .unwrap()
+            .annotations
+    };
+    assert_ne!(
+        annotations("2026-01-01T00:00:00Z"),
+        annotations("2026-01-02T00:00:00Z")
+    );
+}
+
+#[test]
+fn members_outside_of_a_tenant_s_namespace_are_reached_by_those_who_have_places() {
+    let policy = |claims: Value| {
+        let coredms: CoreDms = serde_json::from_value(json!({
+            "metadata": {"name": "shared-1", "namespace": "simbdp-system", "uid": "u-1"},
+            "spec": {"storage": {"size": "1Gi"}, "maxTenants": 2, "claims": claims},
+        }))
+        .unwrap();
+        let valid = validate(&coredms).unwrap();
+        text(
+            &build(&valid, &platform(), fresh("generated"), 3)
+                .network
+                .unwrap(),
+        )
+    };
+    insta::assert_yaml_snapshot!(policy(json!([{"tenant": "a"}, {"tenant": "b"}])));
+    let nobody = &policy(json!([]))["spec"]["ingress"][0]["from"];
+    assert_eq!(
+        nobody.as_array().unwrap().len(),
+        1,
+        "the operator alone: {nobody}"
+    );
 }
 
 #[test]
@@ -124,6 +208,11 @@ fn a_changed_configuration_rolls_the_members_and_a_changed_password_does_not() {
     assert_ne!(one, digest(&prepared("Development")));
     assert_eq!(
         one,
-        digest(&build(&coredms("Production"), &platform(), "other".into()))
+        digest(&build(
+            &coredms("Production"),
+            &platform(),
+            fresh("other"),
+            3
+        ))
     );
 }

@@ -14,9 +14,9 @@ fn needs(spec: &str) -> Result<MemberNeeds, Invalid> {
 #[test]
 fn profiles_have_sizes_of_their_own() {
     let small = needs("profile: Development").unwrap();
-    assert_eq!((small.memory_limit >> 20, small.heap >> 20), (900, 258));
+    assert_eq!((small.memory_limit >> 20, small.share >> 20), (900, 258));
     let large = needs("profile: Production").unwrap();
-    assert_eq!((large.memory_limit >> 20, large.heap >> 20), (4096, 1856));
+    assert_eq!((large.memory_limit >> 20, large.share >> 20), (4096, 1856));
     assert_eq!((large.memory, large.cpu), (large.memory_limit, 1000));
 }
 
@@ -25,11 +25,33 @@ fn the_heap_follows_the_limit_up_to_where_a_larger_one_holds_less() {
     let heap = |limit: &str| {
         needs(&format!("resources: {{limits: {{memory: {limit}}}}}"))
             .unwrap()
-            .heap
+            .share
             >> 20
     };
     assert_eq!(heap("8Gi"), 3904);
     assert_eq!(heap("256Gi"), 31 << 10);
+}
+
+#[test]
+fn a_number_of_members_that_an_engine_cannot_have_is_refused() {
+    let replicas = |spec: &str| validate(&coredms(spec)).map(|valid| valid.replicas);
+    for (spec, members) in [
+        ("engine: Cassandra, replicas: 4", 4),
+        ("engine: MongoDB, replicas: 5", 5),
+        ("engine: MongoDB", 3),
+    ] {
+        assert_eq!(replicas(spec), Ok(members), "{spec}");
+    }
+    for (spec, message) in [
+        ("replicas: 2", "spec.replicas (2) is less than 3"),
+        ("engine: MongoDB, replicas: 1", "set it to 3 or more"),
+        ("engine: MongoDB, replicas: 4", "set it to 3, 5 or 7"),
+        ("engine: MongoDB, replicas: 9", "7 voters at most"),
+    ] {
+        let error = replicas(spec).unwrap_err();
+        assert!(error.to_string().contains(message), "{spec}: {error}");
+        assert_eq!(error.class(), Class::Invalid);
+    }
 }
 
 #[test]

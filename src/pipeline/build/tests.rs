@@ -31,7 +31,7 @@ fn pipeline(edit: impl FnOnce(&mut IngestPipeline)) -> ValidatedPipeline {
     let mut pipeline: IngestPipeline = serde_yaml::from_str(SMALLEST).unwrap();
     edit(&mut pipeline);
     let tenant = TenantName::new("acme").unwrap();
-    validate(&pipeline, &tenant, &ValidatedCeilings::default()).unwrap()
+    validate(&pipeline, &tenant, false, &ValidatedCeilings::default()).unwrap()
 }
 
 fn digest_of(pipeline: &ValidatedPipeline, credentials: &str) -> String {
@@ -45,7 +45,7 @@ fn digest_of(pipeline: &ValidatedPipeline, credentials: &str) -> String {
         .unwrap()
         .annotations
         .unwrap();
-    annotations[labels::CONFIG_DIGEST].clone()
+    annotations[simbdp_api::labels::CONFIG_DIGEST].clone()
 }
 
 #[test]
@@ -85,4 +85,17 @@ fn a_pipeline_that_goes_owns_nothing_of_the_config_map() {
     let name = PipelineName::new("flights").unwrap();
     let map = config_map(&TenantName::new("acme").unwrap(), &name, None);
     assert_eq!(map.data, None);
+}
+
+#[test]
+fn no_ingest_app_of_a_paused_pipeline_runs_and_its_pods_are_the_same_afterwards() {
+    let replicas_and_template = |valid: &ValidatedPipeline| {
+        let spec = build(valid, "digest", &platform()).ingest.spec.unwrap();
+        (spec.replicas, spec.template)
+    };
+    let running = pipeline(|_| ());
+    let paused = pipeline(|pipeline| pipeline.spec.paused = true);
+    let (replicas, template) = replicas_and_template(&paused);
+    assert_eq!(replicas, Some(0));
+    assert_eq!(replicas_and_template(&running), (Some(1), template));
 }

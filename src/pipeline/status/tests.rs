@@ -1,5 +1,4 @@
 use super::*;
-use crate::conditions::{READY, RECONCILING, STALLED};
 use crate::pipeline::dereference::Homeless;
 
 fn pipeline() -> IngestPipeline {
@@ -33,8 +32,35 @@ fn parts() -> Parts {
             unacknowledged: 4,
         }),
         ready_apps: 1,
+        paused: None,
         failure: None,
     }
+}
+
+#[test]
+fn a_pipeline_that_is_paused_rests_when_its_apps_have_stopped() {
+    let paused = |ready_apps| Parts {
+        paused: Some("set it to false"),
+        ready_apps,
+        ..parts()
+    };
+    let facts = |parts| status(&pipeline(), &Ok(Observed::Applied(Box::new(parts)))).1;
+    let pausing = facts(paused(1));
+    assert_eq!(pausing.get(READY).unwrap().reason, "Pausing");
+    assert!(pausing.get(RECONCILING).unwrap().holds && pausing.get(PAUSED).unwrap().holds);
+    let resting = facts(paused(0));
+    assert_eq!(resting.get(READY).unwrap().reason, "Paused");
+    for kind in [READY, RECONCILING, STALLED, ACTIVE] {
+        assert!(!resting.get(kind).unwrap().holds, "{kind}");
+    }
+    assert!(resting.get(PAUSED).unwrap().holds && resting.get(ACCEPTING).unwrap().holds);
+    assert!(!facts(parts()).get(PAUSED).unwrap().holds);
+    // What is wrong beside that is not hidden.
+    let broken = Parts {
+        table: Stage::waiting("TableConflict", "no"),
+        ..paused(0)
+    };
+    assert_eq!(facts(broken).get(READY).unwrap().reason, "TableConflict");
 }
 
 fn ready_reason(parts: Parts) -> String {

@@ -33,7 +33,7 @@ fn check(
     ceilings: &ValidatedCeilings,
 ) -> Result<ValidatedPipeline, Invalid> {
     let tenant = TenantName::new("acme").unwrap();
-    validate(&edited(changes), &tenant, ceilings)
+    validate(&edited(changes), &tenant, false, ceilings)
 }
 
 fn refused(pointer: &str, value: serde_json::Value) -> String {

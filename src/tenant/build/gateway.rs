@@ -15,13 +15,12 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 use simbdp_api::common::StorageSpec;
-use simbdp_api::labels;
 use simbdp_api::mounts::{GATEWAY_INTERNAL_PORT, GATEWAY_PORT, STAGING};
 use simbdp_api::names::tenant_objects as objects;
 
 use super::meta::{Owner, Platform, pods};
 use super::pod::{Mount, Program};
-use crate::objects::env;
+use crate::objects::{env, template_annotations};
 use crate::tenant::validate::ValidatedTenant;
 
 /// CPU request of a gateway replica, in thousandths of a core.
@@ -74,6 +73,7 @@ fn template(
         command: &["simbdp-gateway"],
         account: objects::GATEWAY,
         ports: &[("http", GATEWAY_PORT), ("internal", GATEWAY_INTERNAL_PORT)],
+        serves: true,
         env: environment(tenant, replicas),
         mounts: vec![
             Mount::coredms(),
@@ -98,10 +98,10 @@ fn template(
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(owner.labels(COMPONENT)),
-            annotations: Some(BTreeMap::from([(
-                labels::CONFIG_DIGEST.to_owned(),
+            annotations: Some(template_annotations(
                 digest.to_owned(),
-            )])),
+                tenant.restarted_at.clone(),
+            )),
             ..Default::default()
         }),
         spec: Some(pod),

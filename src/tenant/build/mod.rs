@@ -3,6 +3,7 @@
 //! status derives.
 
 pub mod gateway;
+pub mod isolation;
 pub mod meta;
 pub mod namespace;
 pub mod network;
@@ -20,9 +21,10 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::ObjectMeta;
 use simbdp_api::names::tenant_objects as objects;
 use simbdp_api::wire::config::Users;
-use simbdp_api::{CoreDms, labels};
+use simbdp_api::{CoreDms, CoreDmsSpec, labels};
 
 use super::validate::ValidatedTenant;
+use crate::coredms::place::DatabasePlace;
 use meta::Owner;
 
 pub use meta::Platform;
@@ -52,8 +54,8 @@ pub struct Resources<State> {
     pub pipelines: ConfigMap,
     /// Hashes for the gateway.
     pub gateway_users: Secret,
-    /// The tenant's database.
-    pub coredms: CoreDms,
+    /// The tenant's own database, unless it has a place in a shared one.
+    pub coredms: Option<CoreDms>,
     /// The tenant's API.
     pub gateway_service: Service,
     /// Names each replica of the gateway.
@@ -66,11 +68,12 @@ pub struct Resources<State> {
     pub state: PhantomData<State>,
 }
 
-/// Builds every object but the Secrets that are generated. `credentials` is the digest of what pods read
+/// Builds every object but the Secrets that are generated. `place` is where the database is; `credentials` is the digest of what pods read
 /// at their start. `gateway_replicas` may for a while be more than the spec asks for: a replica
 /// goes only when nothing is staged on it.
 pub fn build(
     tenant: &ValidatedTenant,
+    place: &DatabasePlace,
     credentials: &str,
     users: &Users,
     gateway_replicas: u16,
@@ -80,7 +83,7 @@ pub fn build(
     Resources {
         quota: namespace::quota(&owner, &tenant.quota),
         limits: namespace::limits(&owner),
-        network_policies: network::policies(&owner, &tenant.broker, platform),
+        network_policies: network::policies(&owner, &tenant.broker, place, platform),
         gateway_account: account(&owner, objects::GATEWAY, "gateway"),
         ingest_account: account(&owner, objects::INGEST, "ingest"),
         pipelines: ConfigMap {
@@ -88,7 +91,7 @@ pub fn build(
             ..Default::default()
         },
         gateway_users: secrets::gateway_users(&owner, users),
-        coredms: coredms(&owner, tenant),
+        coredms: tenant.coredms.own().map(|spec| coredms(&owner, spec)),
         gateway_service: gateway::service(&owner),
         gateway_replicas: gateway::replicas_service(&owner),
         gateway_budget: gateway::budget(&owner),
@@ -106,8 +109,8 @@ fn account(owner: &Owner, name: &str, component: &str) -> ServiceAccount {
 }
 
 /// The tenant's database. No owner reference: with Retain its volumes outlive the Tenant.
-fn coredms(owner: &Owner, tenant: &ValidatedTenant) -> CoreDms {
-    let mut coredms = CoreDms::new(objects::COREDMS, tenant.coredms.clone());
+fn coredms(owner: &Owner, spec: &CoreDmsSpec) -> CoreDms {
+    let mut coredms = CoreDms::new(objects::COREDMS, spec.clone());
     coredms.metadata = ObjectMeta {
         labels: Some(
             owner

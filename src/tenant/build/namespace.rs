@@ -12,15 +12,37 @@ use simbdp_api::labels;
 use simbdp_api::tenant::Quota;
 
 use super::meta::{Owner, Platform};
+use crate::coredms::place::DatabasePlace;
+use crate::tenant::validate::ValidatedTenant;
 
 /// Name of the operator's own RoleBinding, ResourceQuota and LimitRange in a tenant's namespace.
 pub const OWN: &str = "simbdp";
 /// ClusterRole that the operator binds to itself in each namespace that it manages.
 pub const TENANT_ROLE: &str = "simbdp-tenant";
 
+/// What holds the tenant's queues and data: on record with the namespace, since they stay there also when the Tenant is
+/// applied anew.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hosts {
+    /// Name of the Broker.
+    pub broker: String,
+    /// The CoreDms, `<namespace>/<name>`.
+    pub coredms: String,
+}
+
+impl Hosts {
+    /// Those of a tenant whose database is there.
+    pub fn of(tenant: &ValidatedTenant, place: &DatabasePlace) -> Self {
+        Self {
+            broker: tenant.broker.clone(),
+            coredms: place.to_string(),
+        }
+    }
+}
+
 /// The tenant's namespace. No owner reference: with Retain it outlives the Tenant. `uid` is that of
 /// the namespace that was looked at, so that another one of the same name is never written to.
-pub fn namespace(owner: &Owner, uid: &str, broker: &str) -> Namespace {
+pub fn namespace(owner: &Owner, uid: &str, hosts: &Hosts) -> Namespace {
     let mut all = owner.labels("namespace");
     for mode in ["enforce", "audit", "warn"] {
         all.insert(
@@ -32,22 +54,22 @@ pub fn namespace(owner: &Owner, uid: &str, broker: &str) -> Namespace {
         metadata: ObjectMeta {
             uid: Some(uid.to_owned()),
             labels: Some(all),
-            ..new_namespace(owner, broker).metadata
+            ..new_namespace(owner, hosts).metadata
         },
         ..Default::default()
     }
 }
 
-/// The namespace at its birth: marked as the tenant's from its first moment, and with the Broker that
-/// holds the queues, which stay there also when the Tenant is applied anew.
-pub fn new_namespace(owner: &Owner, broker: &str) -> Namespace {
+/// The namespace at its birth: marked as the tenant's from its first moment.
+pub fn new_namespace(owner: &Owner, hosts: &Hosts) -> Namespace {
     Namespace {
         metadata: ObjectMeta {
             name: Some(owner.name().namespace()),
             labels: Some(owner.labels("namespace")),
             annotations: Some(BTreeMap::from([
                 (labels::OWNED_BY_TENANT.to_owned(), owner.name().to_string()),
-                (labels::BROKER.to_owned(), broker.to_owned()),
+                (labels::BROKER.to_owned(), hosts.broker.clone()),
+                (labels::COREDMS.to_owned(), hosts.coredms.clone()),
             ])),
             ..Default::default()
         },

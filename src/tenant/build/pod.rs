@@ -98,6 +98,11 @@ impl Mount {
         )
     }
 
+    /// A user's credentials, in the Secret of this name.
+    pub fn user(secret: &str) -> Self {
+        Self::secret("user", mounts::USER.to_owned(), secret)
+    }
+
     /// Names, roles and hashes of users.
     pub fn users() -> Self {
         Self::secret(
@@ -118,6 +123,8 @@ pub struct Program<'a> {
     pub account: &'a str,
     /// Ports besides the admin one, by name.
     pub ports: &'a [(&'a str, u16)],
+    /// Whether it serves until it is stopped, and has the admin port; else it ends by itself.
+    pub serves: bool,
     /// Environment besides tenant, namespace and pod name.
     pub env: Vec<EnvVar>,
     /// Read-only directories.
@@ -141,9 +148,9 @@ impl Program<'_> {
             image_pull_policy: Some(platform.pull_policy.clone()),
             command: Some(command(self.command)),
             env: Some(common_env(tenant).into_iter().chain(self.env).collect()),
-            ports: Some(ports(self.ports)),
-            liveness_probe: Some(probe("/healthz", 10, 6)),
-            readiness_probe: Some(probe("/readyz", 5, 2)),
+            ports: self.serves.then(|| ports(self.ports)),
+            liveness_probe: self.serves.then(|| probe("/healthz", 10, 6)),
+            readiness_probe: self.serves.then(|| probe("/readyz", 5, 2)),
             resources: Some(ResourceRequirements {
                 requests: Some(BTreeMap::from([
                     ("cpu".to_owned(), cpu),

@@ -6,18 +6,17 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use simbdp_api::names::tenant_objects as objects;
-use simbdp_api::tenant::User;
 use simbdp_api::wire::config::Users;
+use simbdp_coredms::binding::binding_type;
 
 use super::meta::{Owner, Platform};
 use crate::broker::names as broker_names;
-use crate::coredms::names as coredms_names;
+use crate::coredms::place::DatabasePlace;
 use crate::tenant::credentials::{PASSWORD, TOKEN, user_secret};
+use crate::tenant::validate::ValidatedTenant;
 
 /// Component of the Secrets of users: those of users that left are found by it.
 pub const USER_COMPONENT: &str = "user";
-/// The only datacenter of a CoreDms.
-pub const DATACENTER: &str = "dc1";
 
 /// A Secret with texts that are generated once and kept, and texts that follow the spec.
 #[derive(Clone, Debug)]
@@ -31,8 +30,8 @@ pub struct Generated {
 /// Every Secret that is generated. `fresh` gives a random text at each call.
 pub fn generated(
     owner: &Owner,
-    broker: &str,
-    users: &[User],
+    valid: &ValidatedTenant,
+    place: &DatabasePlace,
     platform: &Platform,
     mut fresh: impl FnMut() -> String,
 ) -> Vec<Generated> {
@@ -51,6 +50,7 @@ pub fn generated(
         },
         database(
             owner,
+            place,
             objects::COREDMS_BINDING,
             &tenant.tenant_role(),
             &tenant.keyspace(),
@@ -58,14 +58,15 @@ pub fn generated(
         ),
         database(
             owner,
+            place,
             objects::PLATFORM_BINDING,
             &tenant.platform_role(),
             &tenant.platform_keyspace(),
             &fresh(),
         ),
-        broker_binding(owner, broker, platform, &fresh()),
+        broker_binding(owner, &valid.broker, platform, &fresh()),
     ];
-    secrets.extend(users.iter().map(|user| Generated {
+    secrets.extend(valid.users.iter().map(|user| Generated {
         once: secret(
             owner,
             &user_secret(&user.name),
@@ -82,21 +83,24 @@ pub fn generated(
     secrets
 }
 
-fn database(owner: &Owner, name: &str, role: &str, keyspace: &str, password: &str) -> Generated {
-    let host = coredms_names::host(objects::COREDMS, &owner.name().namespace());
-    binding(
-        owner,
-        name,
-        "cassandra",
-        password,
-        &[
-            ("host", &host),
-            ("port", &coredms_names::CQL_PORT.to_string()),
-            ("datacenter", coredms_names::DATACENTER),
-            ("keyspace", keyspace),
-            ("username", role),
-        ],
-    )
+fn database(
+    owner: &Owner,
+    place: &DatabasePlace,
+    name: &str,
+    role: &str,
+    keyspace: &str,
+    password: &str,
+) -> Generated {
+    let (hosts, port) = (place.hosts(), place.port().to_string());
+    let mut entries = vec![
+        ("host", hosts.as_str()),
+        ("port", &port),
+        ("keyspace", keyspace),
+        ("username", role),
+    ];
+    let datacenter = place.datacenter.as_deref();
+    entries.extend(datacenter.map(|datacenter| ("datacenter", datacenter)));
+    binding(owner, name, binding_type(place.engine), password, &entries)
 }
 
 fn broker_binding(owner: &Owner, broker: &str, platform: &Platform, password: &str) -> Generated {

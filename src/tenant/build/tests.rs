@@ -1,9 +1,11 @@
 use k8s_openapi::serde::Serialize;
 use simbdp_api::Tenant;
+use simbdp_api::common::Engine;
 use simbdp_api::tenant::Role;
 use simbdp_api::wire::config::UserRecord;
 
 use super::*;
+use crate::tenant::namespace::Current;
 use crate::tenant::validate::validate;
 
 const SMALLEST: &str = r"
@@ -35,10 +37,19 @@ fn platform() -> Platform {
 
 fn tenant() -> ValidatedTenant {
     let tenant: Tenant = serde_yaml::from_str(SMALLEST).unwrap();
-    validate(&tenant, &[serde_yaml::from_str(BROKER).unwrap()], None).unwrap()
+    let broker = serde_yaml::from_str(BROKER).unwrap();
+    validate(&tenant, &[broker], &Current::default()).unwrap()
+}
+
+fn own_place() -> DatabasePlace {
+    DatabasePlace::dedicated(&tenant().name, Engine::Cassandra)
 }
 
 fn built() -> Resources<Prepared> {
+    built_at(&own_place())
+}
+
+fn built_at(place: &DatabasePlace) -> Resources<Prepared> {
     let users = Users {
         users: vec![UserRecord {
             name: "ada".into(),
@@ -47,7 +58,7 @@ fn built() -> Resources<Prepared> {
             token_sha256: "digest".into(),
         }],
     };
-    build(&tenant(), "digest", &users, 1, &platform())
+    build(&tenant(), place, "digest", &users, 1, &platform())
 }
 
 fn owner() -> Owner {
@@ -64,7 +75,8 @@ fn yaml<K: Serialize>(objects: &[K]) -> String {
 
 #[test]
 fn the_namespace_and_the_operator_s_right_to_it() {
-    insta::assert_snapshot!(yaml(&[namespace::namespace(&owner(), "uid-1", "main")]));
+    let hosts = namespace::Hosts::of(&tenant(), &own_place());
+    insta::assert_snapshot!(yaml(&[namespace::namespace(&owner(), "uid-1", &hosts)]));
     insta::assert_snapshot!(yaml(&[namespace::role_binding(&owner(), &platform())]));
 }
 
@@ -81,13 +93,35 @@ fn network_policies() {
 }
 
 #[test]
+fn gateway_and_ingest_apps_reach_the_one_database_of_the_tenant() {
+    let egress = |spec: &str| {
+        let text = format!("{{metadata: {{name: c, namespace: simbdp-system}}, spec: {spec}}}");
+        let place = DatabasePlace::of(&serde_yaml::from_str(&text).unwrap());
+        let policies = built_at(&place).network_policies;
+        let names: Vec<_> = policies
+            .iter()
+            .map(|policy| policy.metadata.name.clone().unwrap())
+            .collect();
+        assert_eq!(names, ["default-deny", "dns", "gateway", "ingest"]);
+        let spec = policies[2].spec.clone().unwrap();
+        yaml(&[spec.egress.unwrap()[0].clone()])
+    };
+    let external = |address: &str| {
+        format!("{{external: {{addresses: ['{address}'], secretRef: {{name: s}}}}}}")
+    };
+    insta::assert_snapshot!(egress("{storage: {size: 1Gi}}"));
+    insta::assert_snapshot!(egress(&external("10.0.0.1:9142")));
+    insta::assert_snapshot!(egress(&external("db.example:9142")));
+}
+
+#[test]
 fn generated_secrets() {
     let mut count = 0;
     let fresh = || {
         count += 1;
         format!("fresh-{count}")
     };
-    let secrets = secrets::generated(&owner(), "main", &tenant().users, &platform(), fresh);
+    let secrets = secrets::generated(&owner(), &tenant(), &own_place(), &platform(), fresh);
     // As text: a snapshot of base64 shows nothing.
     let readable = |secret: &Secret| {
         let data = secret.data.iter().flatten();
@@ -111,7 +145,7 @@ fn accounts_config_and_database() {
     let built = built();
     insta::assert_snapshot!(yaml(&[built.gateway_account, built.ingest_account]));
     insta::assert_snapshot!(yaml(&[built.pipelines]));
-    insta::assert_snapshot!(yaml(&[built.coredms]));
+    insta::assert_snapshot!(yaml(&[built.coredms.unwrap()]));
 }
 
 #[test]
@@ -132,7 +166,7 @@ fn every_object_carries_the_labels_of_its_tenant() {
         built.ingest_account.metadata,
         built.pipelines.metadata,
         built.gateway_users.metadata,
-        built.coredms.metadata,
+        built.coredms.unwrap().metadata,
         built.gateway_service.metadata,
         built.gateway_replicas.metadata,
         built.gateway_budget.metadata,
@@ -155,4 +189,20 @@ fn every_object_carries_the_labels_of_its_tenant() {
             "what Retain keeps must not die with the Tenant"
         );
     }
+}
+
+#[test]
+fn the_check_of_isolation() {
+    let neighbour = simbdp_api::wire::isolation::Neighbour {
+        tenant: "other".into(),
+        gateway: "http://gateway.tenant-other.svc:8080".into(),
+        internal: "http://gateway-0.gateway-replicas.tenant-other.svc:8081".into(),
+        vhost: "other".into(),
+        engine: Engine::Cassandra,
+        database: vec!["coredms.tenant-other.svc:9042".into()],
+        keyspace: "p_other".into(),
+        shared: false,
+    };
+    let job = isolation::job(&owner(), Some("ada"), &[neighbour], &platform());
+    insta::assert_snapshot!(yaml(&[job]));
 }

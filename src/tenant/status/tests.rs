@@ -16,10 +16,16 @@ fn parts(database: Stage, broker: Stage, gateway: Stage) -> Result<Observed, Err
     Ok(Observed::Applied(Box::new(Parts {
         namespace_uid: "u1".into(),
         broker_name: "main".into(),
+        coredms: ObjectRef {
+            namespace: "tenant-acme".into(),
+            name: "coredms".into(),
+        },
+        placement: None,
         members: Some("3/3".into()),
         database,
         broker,
         gateway,
+        isolation: None,
         failure: None,
     })))
 }
@@ -264,10 +270,7 @@ fn empty() -> Resources<Applied> {
         ingest_account: Default::default(),
         pipelines: Default::default(),
         gateway_users: Default::default(),
-        coredms: CoreDms::new(
-            "coredms",
-            serde_yaml::from_str("{storage: {size: 1Gi}}").unwrap(),
-        ),
+        coredms: None,
         gateway_service: Default::default(),
         gateway_replicas: Default::default(),
         gateway_budget: Default::default(),

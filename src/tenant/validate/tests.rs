@@ -24,7 +24,7 @@ fn broker(name: &str, default: bool) -> Broker {
 }
 
 fn check(tenant: &Tenant) -> Result<ValidatedTenant, Invalid> {
-    validate(tenant, &[broker("main", true)], None)
+    validate(tenant, &[broker("main", true)], &Current::default())
 }
 
 fn quota(field: &str, value: &str) -> Tenant {
@@ -37,8 +37,9 @@ fn quota(field: &str, value: &str) -> Tenant {
 fn the_smallest_tenant_gets_the_default_broker_and_a_retained_database() {
     let valid = check(&tenant(|_| ())).unwrap();
     assert_eq!(valid.broker, "main");
-    assert_eq!(valid.coredms.replicas, 3);
-    assert_eq!(valid.coredms.deletion_policy, DeletionPolicy::Retain);
+    let coredms = valid.coredms.own().unwrap();
+    assert_eq!(coredms.replicas(), 3);
+    assert_eq!(coredms.deletion_policy, DeletionPolicy::Retain);
     assert_eq!(valid.gateway.replicas, 1);
 }
 
@@ -70,6 +71,75 @@ fn a_quota_too_small_for_three_members_and_the_gateway_says_what_would_be_right(
         assert_eq!(error.to_string(), message);
         assert_eq!(error.reason(), "QuotaTooSmall");
     }
+}
+
+/// A Tenant with this as `spec.coredms`.
+fn with_coredms(coredms: &str) -> Tenant {
+    tenant(|tenant| tenant.spec.coredms = serde_yaml::from_str(coredms).unwrap())
+}
+
+#[test]
+fn a_shared_database_takes_nothing_of_the_quota() {
+    let mut shared = quota("pods", "1");
+    shared.spec.coredms = with_coredms("{placement: Shared}").spec.coredms;
+    assert!(check(&shared).unwrap().coredms.own().is_none());
+    shared.spec.gateway.replicas = 2;
+    assert_eq!(
+        check(&shared).unwrap_err().to_string(),
+        "spec.quota.pods is 1, but 2 gateway replicas need 2: set spec.quota.pods to 2 or more"
+    );
+}
+
+#[test]
+fn fields_of_the_other_placement_are_refused_with_what_would_be_right() {
+    for (coredms, message) in [
+        ("{}", "placement Dedicated needs storage"),
+        (
+            "{storage: {size: 1Gi}, ref: {name: x}}",
+            "set placement to Shared, or leave ref out",
+        ),
+        (
+            "{placement: Shared, storage: {size: 1Gi}}",
+            "belong to placement Dedicated",
+        ),
+        (
+            "{placement: Shared, profile: Development}",
+            "belong to placement Dedicated",
+        ),
+    ] {
+        let error = check(&with_coredms(coredms)).unwrap_err();
+        assert!(error.to_string().contains(message), "{coredms}: {error}");
+        assert_eq!(error.reason(), "InvalidPlacement");
+    }
+}
+
+#[test]
+fn data_stay_where_they_are_on_record() {
+    let at = |coredms: &str, namespace: &str| {
+        let current = Current {
+            broker: None,
+            coredms: Some(ObjectRef {
+                namespace: namespace.into(),
+                name: "x".into(),
+            }),
+        };
+        validate(&with_coredms(coredms), &[broker("main", true)], &current)
+    };
+    let (own, shared) = ("{storage: {size: 1Gi}}", "{placement: Shared}");
+    assert!(at(own, "tenant-acme").is_ok());
+    let recorded = Some("x".to_owned());
+    assert!(matches!(
+        at(shared, "simbdp-system").unwrap().coredms,
+        Database::Shared { recorded: found, .. } if found == recorded
+    ));
+    let error = at(shared, "tenant-acme").unwrap_err().to_string();
+    assert!(
+        error.ends_with("`tenant-acme/x` and cannot move: set spec.coredms.placement to Dedicated"),
+        "{error}"
+    );
+    let error = at(own, "simbdp-system").unwrap_err();
+    assert!(error.to_string().ends_with("to Shared"), "{error}");
+    assert_eq!(error.reason(), "PlacementImmutable");
 }
 
 #[test]

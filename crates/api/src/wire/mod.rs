@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod internal;
+pub mod isolation;
 pub mod rest;
 pub mod work;

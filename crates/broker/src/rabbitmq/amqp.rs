@@ -7,8 +7,8 @@ use lapin::ConnectionProperties;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use tokio::time::timeout;
 
-use crate::ConnectionSource;
 use crate::source::SourceError;
+use crate::{Connection, ConnectionSource};
 
 /// How a connection is made and kept.
 #[derive(Clone, Debug)]
@@ -102,4 +102,17 @@ pub(super) async fn open(
         Ok(connected) => Ok(connected?),
         Err(_) => Err(OpenError::Timeout(options.connect_timeout)),
     }
+}
+
+/// Whether a login is taken at its virtual host; the connection is closed again.
+pub async fn try_login(connection: Connection, patience: Duration) -> Result<(), String> {
+    let options = LinkOptions {
+        connect_timeout: patience,
+        ..LinkOptions::named("simbdp-check")
+    };
+    let opened = open(&ConnectionSource::fixed(connection), &options).await;
+    let opened = opened.map_err(|error| error.to_string())?;
+    // It is left either way.
+    let _ = opened.close(200, "checked".into()).await;
+    Ok(())
 }

@@ -13,6 +13,6 @@ mod publisher;
 mod settle;
 
 pub use admin::{RabbitAdmin, RabbitConnector};
-pub use amqp::LinkOptions;
+pub use amqp::{LinkOptions, try_login};
 pub use consumer::{ConsumerOptions, RabbitConsumer};
 pub use publisher::{PublisherOptions, RabbitPublisher};

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use lapin::options::BasicPublishOptions;
-use lapin::{Channel, Confirmation};
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Confirmation, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -24,6 +25,8 @@ const CHUNK_MESSAGES: usize = 256;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Unit of the budget of bytes in flight.
 const BUDGET_UNIT: usize = 1 << 10;
+/// AMQP's reply code of a queue that is not there.
+const NOT_FOUND: u16 = 404;
 /// The default exchange routes by the queue's name.
 const DEFAULT_EXCHANGE: &str = "";
 
@@ -205,6 +208,10 @@ fn bytes(messages: &[Message]) -> usize {
     messages.iter().map(|message| message.body.len()).sum()
 }
 
+fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == NOT_FOUND)
+}
+
 /// How many messages from the start go together.
 fn chunk(messages: &[Message]) -> usize {
     let mut total = 0;
@@ -238,6 +245,28 @@ impl Publisher for RabbitPublisher {
             }
         }
         results
+    }
+
+    async fn depth(&self, queue: &str) -> Result<u64, PublishError> {
+        let unavailable = |reason: String| PublishError::Unavailable(reason);
+        let connection = self.link.now().map_err(unavailable)?;
+        let lease = self.channels.take(&connection).await;
+        let lease = lease.map_err(|error| unavailable(error.to_string()))?;
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = lease
+            .channel
+            .queue_declare(queue.into(), options, FieldTable::default());
+        match declared.await {
+            Ok(found) => {
+                lease.give_back();
+                Ok(found.message_count().into())
+            }
+            Err(error) if is_not_found(&error) => Err(PublishError::NoQueue(queue.to_owned())),
+            Err(error) => Err(unavailable(error.to_string())),
+        }
     }
 
     async fn ready(&self) -> bool {

@@ -24,6 +24,22 @@ async fn what_is_confirmed_is_in_the_queue_whole_and_in_order() {
 }
 
 #[tokio::test]
+async fn the_depth_is_what_waits_and_an_absent_queue_costs_nothing_else() {
+    let server = server().await;
+    let tenant = Tenant::new(&server).await;
+    let publisher = tenant.publisher();
+    let queue = &tenant.queues.queue;
+    let sent = vec![message("a:0"), message("a:1"), message("a:2")];
+    soon(publisher.publish(queue, sent)).await;
+    assert_eq!(soon(publisher.depth(queue)).await, Ok(3));
+    let absent = soon(publisher.depth("ingest.absent")).await;
+    assert_eq!(absent, Err(PublishError::NoQueue("ingest.absent".into())));
+    let mut consumer = tenant.consumer(1);
+    take(&mut consumer).await;
+    assert_eq!(soon(publisher.depth(queue)).await, Ok(2));
+}
+
+#[tokio::test]
 async fn bodies_larger_than_a_frame_and_than_a_chunk_arrive_whole() {
     let server = server().await;
     let tenant = Tenant::new(&server).await;

@@ -5,5 +5,6 @@ mod fake;
 mod fetchdata;
 mod ingestmessage;
 mod output;
+mod plan;
 mod program;
 mod watch;

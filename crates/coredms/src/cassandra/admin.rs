@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use scylla::client::session::Session;
+use simbdp_api::common::Engine;
 use simbdp_api::pipeline::TableSpec;
 use tokio::sync::Mutex;
 
@@ -13,9 +14,11 @@ use super::connector::CassandraConnector;
 use super::ledger;
 use super::observe;
 use super::plan::{self, Observed, RoleState, Step};
-use super::schema::{self, TableDef};
+use super::ring;
+use super::schema;
 use crate::Connection;
 use crate::admin::{AdminError, Member, RoleLogin, StoreAdmin, Tenancy, TenancyNames};
+use crate::declaration::{ColumnState, TableDef};
 
 /// A superuser's session.
 pub(crate) struct CassandraAdmin {
@@ -29,6 +32,7 @@ pub(crate) struct CassandraAdmin {
 impl CassandraAdmin {
     fn login(&self, role: &RoleLogin) -> Connection {
         Connection {
+            engine: Engine::Cassandra,
             endpoints: self.endpoints.clone(),
             username: role.name.clone(),
             password: role.password.clone(),
@@ -93,7 +97,7 @@ impl CassandraAdmin {
             let row = observe::role(&self.session, &role.name).await?;
             if let Some(hash) = row.and_then(|row| row.salted_hash) {
                 let login = self.login(role);
-                self.connector.password_set(&login, &hash).await;
+                self.connector.kept.remember(&login, &hash).await;
             }
         }
         Ok(())
@@ -111,7 +115,7 @@ impl CassandraAdmin {
         &self,
         keyspace: &str,
         table: &TableDef,
-        there: &BTreeMap<String, Vec<schema::ColumnState>>,
+        there: &BTreeMap<String, Vec<ColumnState>>,
     ) -> Result<(), AdminError> {
         let there = there.get(&table.name).map_or(&[][..], Vec::as_slice);
         let step =
@@ -138,27 +142,43 @@ impl CassandraAdmin {
 
 #[async_trait]
 impl StoreAdmin for CassandraAdmin {
+    /// Roles are replicated as tenants' rows are, and are read at the same consistency.
+    async fn serves(&self) -> Result<(), AdminError> {
+        observe::role(&self.session, plan::DEFAULT_SUPERUSER)
+            .await
+            .map(drop)
+    }
+
     async fn members(&self) -> Result<Vec<Member>, AdminError> {
         // Asked anew, so that a member that joined or left just now is counted right.
         self.session
             .refresh_metadata()
             .await
             .map_err(|error| AdminError::Unavailable(error.to_string()))?;
+        let said = observe::gossip(&self.session).await?;
         let cluster = self.session.get_cluster_state();
-        Ok(cluster
+        let known = cluster
             .get_nodes_info()
             .iter()
-            .map(|node| Member {
-                address: node.address.ip().to_string(),
-                up: node.is_connected(),
-            })
-            .collect())
+            .map(|node| (node.address.ip(), node.is_connected()));
+        Ok(ring::members(&known.collect(), &said))
+    }
+
+    async fn datacenter(&self) -> Result<Option<String>, AdminError> {
+        observe::datacenter(&self.session).await
+    }
+
+    async fn bytes(&self) -> Result<u64, AdminError> {
+        observe::bytes(&self.session).await
     }
 
     async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
         let _one = self.changes.lock().await;
         let observed = self.observe_tenancy(tenancy).await?;
-        let steps = plan::tenancy(tenancy, &observed);
+        let replication = tenancy.replication.as_ref().ok_or_else(|| {
+            plan::unsuitable("the tenancy says nothing of replication, which Cassandra needs")
+        })?;
+        let steps = plan::tenancy(tenancy, replication, &observed);
         apply(&self.session, &steps).await?;
         if steps.iter().any(|step| step.secret.is_some()) {
             self.remember_passwords(tenancy).await?;
@@ -181,7 +201,7 @@ impl StoreAdmin for CassandraAdmin {
     async fn ensure_table(&self, keyspace: &str, table: &TableSpec) -> Result<(), AdminError> {
         let _one = self.changes.lock().await;
         let there = observe::tables(&self.session, keyspace).await?;
-        self.ensure(keyspace, &TableDef::declared(table), &there)
+        self.ensure(keyspace, &schema::declared(table), &there)
             .await?;
         self.agree().await
     }

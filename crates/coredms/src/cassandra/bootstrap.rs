@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use scylla::client::session::Session;
 use scylla::statement::{Consistency, Statement};
+use simbdp_api::common::Engine;
 use uuid::Uuid;
 
-use super::connector::{CassandraConnector, admin_error};
-use super::error::{LoginFailure, refused};
+use super::connector::CassandraConnector;
+use super::error::refused;
 use super::observe;
 use super::plan::{self, DEFAULT_SUPERUSER, Observed, RoleState, Step};
 use super::session::open;
 use crate::Connection;
-use crate::admin::{AdminError, ClusterSetup};
+use crate::admin::{AdminError, ClusterSetup, Replication};
+use crate::kept::LoginFailure;
 
 /// Applies steps in order; the first failure ends it.
 pub(crate) async fn apply(session: &Session, steps: &[Step]) -> Result<(), AdminError> {
@@ -38,8 +40,10 @@ pub(crate) async fn run(
     connector: &CassandraConnector,
     endpoints: &[String],
     setup: &ClusterSetup,
+    replication: &Replication,
 ) -> Result<Arc<Session>, AdminError> {
     let own = Connection {
+        engine: Engine::Cassandra,
         endpoints: endpoints.to_vec(),
         username: setup.superuser.clone(),
         password: setup.password.clone(),
@@ -47,24 +51,32 @@ pub(crate) async fn run(
     let session = match connector.session(&own).await {
         Ok(session) => session,
         Err(AdminError::LoginRefused { reason, .. }) => {
-            make_superuser(endpoints, setup, &reason).await?;
+            make_superuser(endpoints, setup, replication, &reason).await?;
             connector.session(&own).await.map_err(not_yet)?
         }
         Err(error) => return Err(error),
     };
-    match settle(&session, setup).await {
+    match settle(&session, setup, replication).await {
         Ok(()) => Ok(session),
         Err(error) => {
-            connector.forget_login(&own).await;
+            connector.kept.forget_login(&own).await;
             Err(error)
         }
     }
 }
 
-async fn settle(session: &Session, setup: &ClusterSetup) -> Result<(), AdminError> {
+async fn settle(
+    session: &Session,
+    setup: &ClusterSetup,
+    replication: &Replication,
+) -> Result<(), AdminError> {
     let observed = observe_setup(session, setup).await?;
     let random = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-    apply(session, &plan::settle(setup, &observed, &random)).await
+    apply(
+        session,
+        &plan::settle(setup, replication, &observed, &random),
+    )
+    .await
 }
 
 /// Members keep credentials for some seconds, so that a new password is refused until they look again.
@@ -80,9 +92,11 @@ fn not_yet(error: AdminError) -> AdminError {
 async fn make_superuser(
     endpoints: &[String],
     setup: &ClusterSetup,
+    replication: &Replication,
     own_refusal: &str,
 ) -> Result<(), AdminError> {
     let default = Connection {
+        engine: Engine::Cassandra,
         endpoints: endpoints.to_vec(),
         username: DEFAULT_SUPERUSER.to_owned(),
         password: DEFAULT_SUPERUSER.to_owned(),
@@ -98,10 +112,10 @@ async fn make_superuser(
                 setup.superuser
             )));
         }
-        Err(failure) => return Err(admin_error(&failure, DEFAULT_SUPERUSER)),
+        Err(failure) => return Err(failure.admin_error(DEFAULT_SUPERUSER)),
     };
     let observed = observe_setup(&session, setup).await?;
-    apply(&session, &plan::first_login(setup, &observed)).await
+    apply(&session, &plan::first_login(setup, replication, &observed)).await
 }
 
 async fn observe_setup(session: &Session, setup: &ClusterSetup) -> Result<Observed, AdminError> {

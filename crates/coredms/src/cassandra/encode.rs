@@ -12,50 +12,31 @@ use scylla::value::CqlTimestamp;
 use simbdp_api::column_type::{ColumnType, ScalarType};
 use simbdp_record::{RowRef, Rows, Value, ValueRef};
 
+use crate::declaration::{LONGEST_KEY, Shape, mismatch};
+
 /// What a cell costs a member beside its value: timestamp, TTL, time of deletion.
 const CELL_OVERHEAD: usize = 20;
 /// What a row costs beside its cells.
 const ROW_OVERHEAD: usize = 24;
 /// What an element of a collection costs beside its value: it is a cell with a path.
 const ELEMENT_OVERHEAD: usize = 36;
-/// Longest value of a key column.
-const LONGEST_KEY: usize = 65_535;
 
 /// Length of a null in the protocol.
 const NULL: i32 = -1;
 
-/// Columns of a table in the order of [`simbdp_record::Row::values`].
+/// A table's shape, and what its rows cost.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
-    pub columns: Vec<(String, ColumnType)>,
-    /// Places of the partition key's columns, in the key's order.
-    pub partition: Vec<usize>,
-    /// Places of the clustering columns.
-    pub clustering: Vec<usize>,
+    pub shape: Shape,
     /// What a row costs beside its values.
     overhead: usize,
 }
 
 impl Layout {
-    pub(crate) fn new(
-        columns: Vec<(String, ColumnType)>,
-        partition: &[String],
-        clustering: &[String],
-    ) -> Self {
-        let places = |names: &[String]| -> Vec<usize> {
-            names
-                .iter()
-                .filter_map(|name| columns.iter().position(|(column, _)| column == name))
-                .collect()
-        };
-        let (partition, clustering) = (places(partition), places(clustering));
-        let is_cell = |place: &usize| !partition.contains(place) && !clustering.contains(place);
-        let cells = (0..columns.len()).filter(is_cell).count();
+    pub(crate) fn new(shape: Shape) -> Self {
         Self {
-            overhead: ROW_OVERHEAD + cells * CELL_OVERHEAD,
-            partition,
-            clustering,
-            columns,
+            overhead: ROW_OVERHEAD + shape.cells().count() * CELL_OVERHEAD,
+            shape,
         }
     }
 }
@@ -247,7 +228,7 @@ impl<'a> Encoding<'a> {
     pub(crate) fn new(layout: &'a Layout, rows: &Rows) -> Self {
         Self {
             layout,
-            places: vec![0; layout.columns.len() + 1],
+            places: vec![0; layout.shape.columns.len() + 1],
             keys: Vec::new(),
             ends: Vec::with_capacity(rows.len()),
             encoded: EncodedRows {
@@ -261,7 +242,7 @@ impl<'a> Encoding<'a> {
     /// Encodes a row with its version as timestamp and, where there is one, its TTL in seconds. The error
     /// names the column; after it nothing more can be encoded.
     pub(crate) fn row(&mut self, row: RowRef<'_>, ttl: Option<i32>) -> Result<(), String> {
-        let columns = self.layout.columns.len();
+        let columns = self.layout.shape.columns.len();
         if row.values().len() != columns {
             return Err(format!(
                 "the row has {} values and the table {columns} columns",
@@ -290,7 +271,7 @@ impl<'a> Encoding<'a> {
     fn values(&mut self, row: RowRef<'_>) -> Result<usize, String> {
         let cells = &mut self.encoded.cells;
         let mut all_elements = 0;
-        let columns = self.layout.columns.iter().zip(row.values());
+        let columns = self.layout.shape.columns.iter().zip(row.values());
         for ((column, value), place) in columns.zip(&mut self.places) {
             *place = cells.0.len();
             if !cells.push_common(column.1, value) {
@@ -305,11 +286,11 @@ impl<'a> Encoding<'a> {
 
     /// Keeps the row's partition key; returns how many bytes its values have.
     fn partition(&mut self) -> Result<usize, String> {
-        let Layout {
+        let Shape {
             partition,
             clustering,
             ..
-        } = self.layout;
+        } = &self.layout.shape;
         if let Some(place) = clustering.iter().find(|place| !self.fits_key(**place)) {
             return Err(self.key_fault(*place));
         }
@@ -357,7 +338,7 @@ impl<'a> Encoding<'a> {
 
     #[cold]
     fn key_fault(&self, place: usize) -> String {
-        let name = &self.layout.columns[place].0;
+        let name = &self.layout.shape.columns[place].0;
         match self.places[place + 1] - self.places[place] - size_of::<i32>() {
             0 => format!("column `{name}` is part of the key and is null"),
             length => format!(
@@ -455,26 +436,6 @@ fn put_scalar(scalar: ScalarType, value: &Value, cell: CellWriter) -> Result<(),
         (wanted, value) => return Err(mismatch(wanted.name(), value)),
     };
     put.map(|_| ()).map_err(|error| error.to_string())
-}
-
-fn mismatch(wanted: &str, value: &Value) -> String {
-    let is = match value {
-        Value::Text(_) => "a text",
-        Value::Int(_) => "an int",
-        Value::Bigint(_) => "a bigint",
-        Value::Float(_) => "a float",
-        Value::Double(_) => "a double",
-        Value::Decimal(_) => "a decimal",
-        Value::Boolean(_) => "a boolean",
-        Value::Timestamp(_) => "a timestamp",
-        Value::Date(_) => "a date",
-        Value::Time(_) => "a time",
-        Value::Uuid(_) => "a uuid",
-        Value::Blob(_) => "a blob",
-        Value::List(_) => "a list",
-        Value::Map(_) => "a map",
-    };
-    format!("the value is {is} and the column is of type {wanted}")
 }
 
 #[cfg(test)]

@@ -3,18 +3,18 @@
 use simbdp_api::column_type::{ColumnType, ScalarType};
 use simbdp_record::{Row, Rows, Value};
 
-use super::{Cells, EncodedRows, Encoding, Layout, put};
+use super::{Cells, EncodedRows, Encoding, Layout, Shape, put};
 
 fn layout(columns: &[(&str, &str)], partition: &[&str], clustering: &[&str]) -> Layout {
     let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-    Layout::new(
+    Layout::new(Shape::new(
         columns
             .iter()
             .map(|(name, text)| ((*name).to_owned(), text.parse::<ColumnType>().unwrap()))
             .collect(),
         &own(partition),
         &own(clustering),
-    )
+    ))
 }
 
 fn encode(layout: &Layout, rows: &Rows, ttl: Option<i32>) -> Result<EncodedRows, String> {

@@ -5,11 +5,13 @@
 //! Such a pause loses nothing, while a permanent verdict would condemn healthy records.
 
 use scylla::errors::{
-    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, ExecutionError,
-    MetadataError, NewSessionError, PrepareError, RequestAttemptError,
+    BrokenConnectionError, BrokenConnectionErrorKind, ConnectionError, ConnectionPoolError,
+    ConnectionSetupRequestErrorKind, DbError, ExecutionError, FrameHeaderParseError, MetadataError,
+    NewSessionError, PrepareError, RequestAttemptError,
 };
 
 use crate::admin::AdminError;
+use crate::kept::LoginFailure;
 use crate::store::StoreError;
 
 /// Whether the same call may succeed later.
@@ -38,6 +40,9 @@ const BEYOND_LIMITS: [&str; 3] = [
     "exceeds the maximum",
 ];
 
+/// What the server says in `ConfigError` while a member joins, leaves or moves.
+const RING_CHANGES: [&str; 1] = ["not in normal state"];
+
 fn says(text: &str, any: &[&str]) -> bool {
     any.iter().any(|phrase| text.contains(phrase))
 }
@@ -45,6 +50,7 @@ fn says(text: &str, any: &[&str]) -> bool {
 fn database(error: &DbError, text: &str) -> Class {
     match error {
         DbError::Invalid if says(text, &SCHEMA_NOT_THERE) => Class::Transient,
+        DbError::ConfigError if says(text, &RING_CHANGES) => Class::Transient,
         DbError::ServerError if says(text, &BEYOND_LIMITS) => Class::Permanent,
         DbError::SyntaxError
         | DbError::Invalid
@@ -92,15 +98,6 @@ impl From<PrepareError> for StoreError {
     }
 }
 
-/// How a login ended that did not succeed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum LoginFailure {
-    /// The database knows the role and refuses it, or does not know it.
-    Refused(String),
-    /// Nobody could decide: nobody answers, or too few to read the roles.
-    Unavailable(String),
-}
-
 /// The server says this when it could not read the role, which proves nothing about the password.
 const CANNOT_DECIDE: [&str; 4] = [
     "Unable to perform authentication",
@@ -119,6 +116,7 @@ fn setup(error: &ConnectionError) -> Option<LoginFailure> {
         {
             Some(LoginFailure::Refused(text.clone()))
         }
+        ConnectionSetupRequestErrorKind::BrokenConnection(error) => foreign(error),
         ConnectionSetupRequestErrorKind::MissingAuthentication => {
             Some(LoginFailure::Refused("it asks for a login".to_owned()))
         }
@@ -126,17 +124,45 @@ fn setup(error: &ConnectionError) -> Option<LoginFailure> {
     }
 }
 
-/// Whether a login was refused, or could not be decided.
-pub(crate) fn login(error: &NewSessionError) -> LoginFailure {
-    let refused = match error {
+/// An answer that no version of CQL has, as when something else listens at the address.
+fn foreign(error: &BrokenConnectionError) -> Option<LoginFailure> {
+    match error.downcast_ref::<BrokenConnectionErrorKind>()? {
+        BrokenConnectionErrorKind::FrameHeaderParseError(
+            said @ (FrameHeaderParseError::FrameFromClient
+            | FrameHeaderParseError::VersionNotSupported(_)
+            | FrameHeaderParseError::UnknownResponseOpcode(_)),
+        ) => Some(LoginFailure::Foreign(said.to_string())),
+        _ => None,
+    }
+}
+
+fn connection(error: &NewSessionError) -> Option<&ConnectionError> {
+    match error {
         NewSessionError::MetadataError(MetadataError::ConnectionPoolError(
             ConnectionPoolError::Broken {
                 last_connection_error,
                 ..
             },
-        )) => setup(last_connection_error),
+        )) => Some(last_connection_error),
         _ => None,
+    }
+}
+
+/// Whether the member that was tried last has said something, such as that it wants a login.
+pub(crate) fn spoke(error: &NewSessionError) -> bool {
+    let Some(ConnectionError::ConnectionSetupRequestError(error)) = connection(error) else {
+        return false;
     };
+    matches!(
+        error.get_error(),
+        ConnectionSetupRequestErrorKind::DbError(..)
+            | ConnectionSetupRequestErrorKind::MissingAuthentication
+    )
+}
+
+/// Whether a login was refused, or could not be decided.
+pub(crate) fn login(error: &NewSessionError) -> LoginFailure {
+    let refused = connection(error).and_then(setup);
     refused.unwrap_or_else(|| LoginFailure::Unavailable(error.to_string()))
 }
 
@@ -206,6 +232,10 @@ mod tests {
             (DbError::AuthenticationError, ""),
             (DbError::Invalid, "unconfigured table flights"),
             (DbError::Invalid, "Undefined column name later in table t.f"),
+            (
+                DbError::ConfigError,
+                "Cannot alter RF while some endpoints are not in normal state (no range movements): [/10.0.0.3:7000]",
+            ),
             (DbError::ServerError, "java.lang.OutOfMemoryError"),
             (DbError::Other(0x1700), "CAS write unknown"),
         ] {
@@ -224,6 +254,7 @@ mod tests {
             (DbError::SyntaxError, "line 1:0"),
             (DbError::Invalid, "Key may not be empty"),
             (DbError::ProtocolError, "Request is too big"),
+            (DbError::ConfigError, "Unrecognized strategy option"),
             (
                 DbError::ServerError,
                 "Mutation of 20000000 bytes is too large for max size of 16777216",

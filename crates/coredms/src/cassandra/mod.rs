@@ -16,6 +16,7 @@ mod ledger;
 mod observe;
 mod plan;
 mod read;
+mod ring;
 mod schema;
 mod session;
 mod store;

@@ -1,17 +1,21 @@
 //! Observes what is there [IO]: keyspaces, roles, rights, columns.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use futures::future::join_all;
 use scylla::DeserializeRow;
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
+use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::serialize::row::SerializeRow;
+use scylla::statement::Statement;
 use simbdp_api::pipeline::Order;
 
 use super::error::refused;
 use super::plan::{AUTH_KEYSPACE, KeyspaceState};
-use super::schema::{ColumnState, Kind};
 use crate::admin::AdminError;
+use crate::declaration::{ColumnState, Kind};
 
 /// A role as `system_auth.roles` has it.
 #[derive(Clone, Debug, DeserializeRow)]
@@ -25,7 +29,7 @@ pub(crate) struct RoleRow {
 async fn rows<R>(
     session: &Session,
     action: &str,
-    cql: &str,
+    cql: impl Into<Statement>,
     values: impl SerializeRow,
 ) -> Result<Vec<R>, AdminError>
 where
@@ -71,12 +75,73 @@ pub(crate) async fn keyspaces(
         .collect())
 }
 
+/// Datacenter of the member that answers.
+pub(crate) async fn datacenter(session: &Session) -> Result<Option<String>, AdminError> {
+    let found: Vec<(String,)> = rows(
+        session,
+        "read the datacenter",
+        "SELECT data_center FROM system.local WHERE key = 'local'",
+        (),
+    )
+    .await?;
+    Ok(found.into_iter().next().map(|(datacenter,)| datacenter))
+}
+
+/// Bytes on the disk of the member with the most: each tells of its own disk alone, in mebibytes. Those that do not
+/// answer are left out.
+pub(crate) async fn bytes(session: &Session) -> Result<u64, AdminError> {
+    let cluster = session.get_cluster_state();
+    let asked = cluster
+        .get_nodes_info()
+        .iter()
+        .filter(|node| node.is_connected())
+        .map(|node| async move {
+            let mut statement = Statement::new("SELECT mebibytes FROM system_views.disk_usage");
+            let only = NodeIdentifier::Node(node.clone());
+            let policy = SingleTargetLoadBalancingPolicy::new(only, None);
+            statement.set_load_balancing_policy(Some(policy));
+            let tables: Vec<(i64,)> = rows(session, "read the disk usage", statement, ()).await?;
+            let whole: i64 = tables.iter().map(|(mebibytes,)| mebibytes).sum();
+            Ok::<_, AdminError>(u64::try_from(whole).unwrap_or_default() << 20)
+        });
+    let mut most = None;
+    let mut failure = None;
+    for answer in join_all(asked).await {
+        match answer {
+            Ok(bytes) => most = most.max(Some(bytes)),
+            Err(error) => failure = Some(error),
+        }
+    }
+    let silent = || AdminError::Unavailable("no member can be asked for its disk usage".to_owned());
+    most.ok_or_else(|| failure.unwrap_or_else(silent))
+}
+
+/// What members say of themselves by gossip, e.g. `NORMAL,-42`, by address; nothing from servers before 4.1, which do
+/// not tell it here.
+pub(crate) async fn gossip(session: &Session) -> Result<BTreeMap<IpAddr, String>, AdminError> {
+    let found: Result<Vec<(IpAddr, Option<String>)>, _> = rows(
+        session,
+        "read the members' states",
+        "SELECT address, status_with_port FROM system_views.gossip_info",
+        (),
+    )
+    .await;
+    match found {
+        Ok(found) => Ok(found
+            .into_iter()
+            .filter_map(|(address, status)| Some((address, status?)))
+            .collect()),
+        Err(AdminError::Refused { .. }) => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A role, if it is there.
 pub(crate) async fn role(session: &Session, role: &str) -> Result<Option<RoleRow>, AdminError> {
     let found: Vec<RoleRow> = rows(
         session,
         "read roles",
-        &format!(
+        format!(
             "SELECT can_login, is_superuser, salted_hash FROM {AUTH_KEYSPACE}.roles WHERE role = ?"
         ),
         (role,),
@@ -93,7 +158,7 @@ pub(crate) async fn rights(
     let found: Vec<(String, Option<BTreeSet<String>>)> = rows(
         session,
         "read rights",
-        &format!(
+        format!(
             "SELECT resource, permissions FROM {AUTH_KEYSPACE}.role_permissions WHERE role = ?"
         ),
         (role,),
@@ -123,7 +188,7 @@ pub(crate) async fn tables(
     )
     .await?;
     let mut tables: BTreeMap<String, Vec<ColumnState>> = BTreeMap::new();
-    for (table, name, cql_type, kind, position, order) in found {
+    for (table, name, type_name, kind, position, order) in found {
         let kind = match kind.as_str() {
             "partition_key" => Kind::Partition,
             "clustering" if order.eq_ignore_ascii_case("desc") => {
@@ -135,7 +200,7 @@ pub(crate) async fn tables(
         };
         tables.entry(table).or_default().push(ColumnState {
             name,
-            cql_type,
+            type_name,
             kind,
             position,
         });

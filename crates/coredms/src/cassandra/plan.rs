@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{literal, quote};
-use crate::admin::{ClusterSetup, RoleLogin, Tenancy, TenancyNames};
+use crate::admin::{AdminError, ClusterSetup, Replication, RoleLogin, Tenancy, TenancyNames};
 
 /// One statement, safe to repeat.
 #[derive(Clone, Eq, PartialEq)]
@@ -73,25 +73,31 @@ pub(crate) struct Observed {
     pub rights: BTreeSet<(String, String, String)>,
 }
 
-fn replication(datacenter: &str, factor: u16) -> BTreeMap<String, String> {
+/// What cannot be done in Cassandra, whatever is there.
+pub(crate) fn unsuitable(reason: &str) -> AdminError {
+    AdminError::Refused {
+        action: "the setup".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn replication(desired: &Replication) -> BTreeMap<String, String> {
     BTreeMap::from([
         (
             "class".to_owned(),
             format!("org.apache.cassandra.locator.{STRATEGY}"),
         ),
-        (datacenter.to_owned(), factor.to_string()),
+        (desired.datacenter.clone(), desired.factor.to_string()),
     ])
 }
 
-fn replication_cql(datacenter: &str, factor: u16) -> String {
-    format!(
-        "{{'class': '{STRATEGY}', {}: {factor}}}",
-        literal(datacenter)
-    )
+fn replication_cql(desired: &Replication) -> String {
+    let (datacenter, factor) = (literal(&desired.datacenter), desired.factor);
+    format!("{{'class': '{STRATEGY}', {datacenter}: {factor}}}")
 }
 
-fn keyspace(name: &str, datacenter: &str, factor: u16, observed: &Observed) -> Option<Step> {
-    let replicas = replication_cql(datacenter, factor);
+fn keyspace(name: &str, desired: &Replication, observed: &Observed) -> Option<Step> {
+    let replicas = replication_cql(desired);
     match observed.keyspaces.get(name) {
         None => Some(Step::new(
             format!("create keyspace `{name}`"),
@@ -100,9 +106,7 @@ fn keyspace(name: &str, datacenter: &str, factor: u16, observed: &Observed) -> O
                 quote(name)
             ),
         )),
-        Some(state)
-            if state.replication != replication(datacenter, factor) || !state.durable_writes =>
-        {
+        Some(state) if state.replication != replication(desired) || !state.durable_writes => {
             Some(Step::new(
                 format!("replicate keyspace `{name}`"),
                 format!(
@@ -148,12 +152,16 @@ fn role(role: &RoleLogin, superuser: bool, observed: &Observed) -> Vec<Step> {
 
 /// The platform's own superuser, made by the default one. Roles are replicated before any is made,
 /// because CQL cannot repair what was written to too few members.
-pub(crate) fn first_login(setup: &ClusterSetup, observed: &Observed) -> Vec<Step> {
+pub(crate) fn first_login(
+    setup: &ClusterSetup,
+    replication: &Replication,
+    observed: &Observed,
+) -> Vec<Step> {
     let own = RoleLogin {
         name: setup.superuser.clone(),
         password: setup.password.clone(),
     };
-    let mut steps: Vec<Step> = auth_keyspace(setup, observed).into_iter().collect();
+    let mut steps: Vec<Step> = auth_keyspace(replication, observed).into_iter().collect();
     steps.push(spread_default());
     steps.extend(role(&own, true, observed));
     steps
@@ -174,8 +182,13 @@ fn spread_default() -> Step {
 }
 
 /// What is left once the platform's own superuser logs in: the default one is shut out for good.
-pub(crate) fn settle(setup: &ClusterSetup, observed: &Observed, random: &str) -> Vec<Step> {
-    let mut steps: Vec<Step> = auth_keyspace(setup, observed).into_iter().collect();
+pub(crate) fn settle(
+    setup: &ClusterSetup,
+    replication: &Replication,
+    observed: &Observed,
+    random: &str,
+) -> Vec<Step> {
+    let mut steps: Vec<Step> = auth_keyspace(replication, observed).into_iter().collect();
     let open = observed
         .roles
         .get(DEFAULT_SUPERUSER)
@@ -195,10 +208,9 @@ pub(crate) fn settle(setup: &ClusterSetup, observed: &Observed, random: &str) ->
     steps
 }
 
-fn auth_keyspace(setup: &ClusterSetup, observed: &Observed) -> Option<Step> {
-    let factor = setup.replication_factor;
+fn auth_keyspace(replication: &Replication, observed: &Observed) -> Option<Step> {
     observed.keyspaces.get(AUTH_KEYSPACE)?;
-    keyspace(AUTH_KEYSPACE, &setup.datacenter, factor, observed)
+    keyspace(AUTH_KEYSPACE, replication, observed)
 }
 
 fn resource(keyspace: &str) -> String {
@@ -254,12 +266,15 @@ fn rights(role: &str, keyspaces: &[&str], observed: &Observed) -> Vec<Step> {
 }
 
 /// Keyspaces, roles and rights of a tenancy.
-pub(crate) fn tenancy(tenancy: &Tenancy, observed: &Observed) -> Vec<Step> {
+pub(crate) fn tenancy(
+    tenancy: &Tenancy,
+    replication: &Replication,
+    observed: &Observed,
+) -> Vec<Step> {
     let (own, platform) = (&tenancy.keyspace, &tenancy.platform_keyspace);
-    let factor = tenancy.replication_factor;
     let mut steps: Vec<Step> = [own, platform]
         .into_iter()
-        .filter_map(|name| keyspace(name, &tenancy.datacenter, factor, observed))
+        .filter_map(|name| keyspace(name, replication, observed))
         .collect();
     steps.extend(role(&tenancy.tenant_role, false, observed));
     steps.extend(role(&tenancy.platform_role, false, observed));

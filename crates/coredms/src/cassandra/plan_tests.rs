@@ -6,14 +6,20 @@ use super::{
     AUTH_KEYSPACE, KeyspaceState, Observed, RoleState, Step, drop, first_login, replication,
     settle, suspend, tenancy,
 };
-use crate::admin::{ClusterSetup, RoleLogin, Tenancy, TenancyNames};
+use crate::admin::{ClusterSetup, EngineSetup, Replication, RoleLogin, Tenancy, TenancyNames};
 
 fn setup() -> ClusterSetup {
     ClusterSetup {
         superuser: "simbdp".to_owned(),
         password: "it's secret".to_owned(),
+        engine: EngineSetup::Cassandra(replicas(3)),
+    }
+}
+
+fn replicas(factor: u16) -> Replication {
+    Replication {
         datacenter: "dc1".to_owned(),
-        replication_factor: 3,
+        factor,
     }
 }
 
@@ -47,7 +53,7 @@ fn fresh() -> Observed {
 
 fn replicated(names: &[&str]) -> BTreeMap<String, KeyspaceState> {
     let state = KeyspaceState {
-        replication: replication("dc1", 3),
+        replication: replication(&replicas(3)),
         durable_writes: true,
     };
     names
@@ -62,7 +68,7 @@ fn actions(steps: &[Step]) -> Vec<&str> {
 
 #[test]
 fn roles_are_replicated_before_one_is_made() {
-    let steps = first_login(&setup(), &fresh());
+    let steps = first_login(&setup(), &replicas(3), &fresh());
     assert_eq!(
         actions(&steps),
         [
@@ -86,7 +92,7 @@ fn a_crash_after_the_first_step_is_made_good() {
     let mut observed = fresh();
     observed.keyspaces = replicated(&[AUTH_KEYSPACE]);
     assert_eq!(
-        actions(&first_login(&setup(), &observed)),
+        actions(&first_login(&setup(), &replicas(3), &observed)),
         [
             "spread the default superuser to every member",
             "create role `simbdp`"
@@ -104,7 +110,7 @@ fn a_superuser_with_another_password_gets_this_one() {
         password_fits: false,
     };
     observed.roles.insert("simbdp".to_owned(), state);
-    let steps = first_login(&setup(), &observed);
+    let steps = first_login(&setup(), &replicas(3), &observed);
     assert_eq!(steps[1].action, "alter role `simbdp`");
 }
 
@@ -112,7 +118,7 @@ fn a_superuser_with_another_password_gets_this_one() {
 fn the_default_superuser_is_shut_out_once() {
     let mut observed = fresh();
     observed.keyspaces = replicated(&[AUTH_KEYSPACE]);
-    let steps = settle(&setup(), &observed, "random");
+    let steps = settle(&setup(), &replicas(3), &observed, "random");
     assert_eq!(actions(&steps), ["disable the default superuser"]);
     assert!(
         steps[0].cql.contains("LOGIN = false AND SUPERUSER = false"),
@@ -122,14 +128,14 @@ fn the_default_superuser_is_shut_out_once() {
     observed
         .roles
         .insert("cassandra".to_owned(), RoleState::default());
-    assert!(settle(&setup(), &observed, "random").is_empty());
+    assert!(settle(&setup(), &replicas(3), &observed, "random").is_empty());
     observed.roles.remove("cassandra");
-    assert!(settle(&setup(), &observed, "random").is_empty());
+    assert!(settle(&setup(), &replicas(3), &observed, "random").is_empty());
 }
 
 #[test]
 fn debug_shows_no_secret() {
-    let steps = first_login(&setup(), &fresh());
+    let steps = first_login(&setup(), &replicas(3), &fresh());
     assert!(!format!("{steps:?}").contains("secret"));
 }
 
@@ -143,8 +149,7 @@ fn tenant() -> Tenancy {
         platform_keyspace: "p_a".to_owned(),
         tenant_role: role("t_a"),
         platform_role: role("p_a"),
-        datacenter: "dc1".to_owned(),
-        replication_factor: 3,
+        replication: Some(replicas(3)),
     }
 }
 
@@ -175,7 +180,7 @@ fn complete() -> Observed {
 
 #[test]
 fn a_tenancy_is_made_keyspaces_first() {
-    let steps = tenancy(&tenant(), &Observed::default());
+    let steps = tenancy(&tenant(), &replicas(3), &Observed::default());
     assert_eq!(
         actions(&steps),
         [
@@ -196,7 +201,7 @@ fn a_tenancy_is_made_keyspaces_first() {
 
 #[test]
 fn a_complete_tenancy_is_left_alone() {
-    assert_eq!(tenancy(&tenant(), &complete()), []);
+    assert_eq!(tenancy(&tenant(), &replicas(3), &complete()), []);
 }
 
 #[test]
@@ -204,14 +209,14 @@ fn drift_is_corrected() {
     let mut observed = complete();
     let state = observed.roles.get_mut("t_a").unwrap();
     state.password_fits = false;
-    observed.keyspaces.get_mut("p_a").unwrap().replication = replication("dc1", 1);
+    observed.keyspaces.get_mut("p_a").unwrap().replication = replication(&replicas(1));
     observed
         .rights
         .remove(&("t_a".into(), "data/t_a".into(), "SELECT".into()));
     observed
         .rights
         .insert(("t_a".into(), "data/p_a/files".into(), "MODIFY".into()));
-    let steps = tenancy(&tenant(), &observed);
+    let steps = tenancy(&tenant(), &replicas(3), &observed);
     assert_eq!(
         actions(&steps),
         [

@@ -9,13 +9,12 @@ use scylla::statement::prepared::PreparedStatement;
 use scylla::value::Row as CqlRow;
 use simbdp_record::Value;
 
-use super::encode::{Cells, Layout};
+use super::encode::Cells;
 use super::table::CassandraTable;
 use super::{decode, quote};
+use crate::declaration::Shape;
+use crate::selection::{self, LARGEST_PAGE, Range, bad_page, bad_value};
 use crate::store::{Page, RowQuery, StoreError};
-
-/// Most rows of a page, whatever is asked.
-const LARGEST_PAGE: u32 = 10_000;
 
 /// A query as CQL and the values of its markers.
 #[derive(Debug)]
@@ -24,101 +23,29 @@ pub(crate) struct Select {
     pub cells: Cells,
 }
 
-fn bad(text: String) -> StoreError {
-    StoreError::BadQuery(text)
-}
-
-/// Collects conditions; checks each column against the place that it must have in the key.
+/// Collects conditions.
 struct Conditions<'a> {
-    layout: &'a Layout,
+    shape: &'a Shape,
     texts: Vec<String>,
     cells: Cells,
 }
 
 impl Conditions<'_> {
-    fn name(&self, place: usize) -> &str {
-        &self.layout.columns[place].0
-    }
-
-    fn names(&self, places: &[usize]) -> String {
-        let names: Vec<_> = places.iter().map(|place| self.name(*place)).collect();
-        names.join(", ")
-    }
-
-    fn place(&self, column: &str) -> Result<usize, StoreError> {
-        self.layout
-            .columns
-            .iter()
-            .position(|(name, _)| name == column)
-            .ok_or_else(|| bad(format!("the table has no column `{column}`")))
-    }
-
     fn add(&mut self, place: usize, operator: &str, value: &Value) -> Result<(), StoreError> {
-        let (name, column_type) = &self.layout.columns[place];
+        let (name, column_type) = &self.shape.columns[place];
         self.cells
             .push(*column_type, value)
-            .map_err(|reason| bad(format!("column `{name}`: {reason}")))?;
+            .map_err(|reason| bad_value(self.shape, place, &reason))?;
         self.texts.push(format!("{} {operator} ?", quote(name)));
         Ok(())
     }
 
-    fn partition(&mut self, given: &[(String, Value)]) -> Result<(), StoreError> {
-        let key = self.names(&self.layout.partition);
-        for (column, _) in given {
-            let place = self.place(column)?;
-            if !self.layout.partition.contains(&place) {
-                return Err(bad(format!(
-                    "column `{column}` is not in the partition key ({key})"
-                )));
-            }
+    fn range(&mut self, range: Range<'_>) -> Result<(), StoreError> {
+        if let Some((value, inclusive)) = range.lower {
+            self.add(range.place, if inclusive { ">=" } else { ">" }, value)?;
         }
-        for place in &self.layout.partition {
-            let name = self.name(*place);
-            let mut values = given.iter().filter(|(column, _)| column == name);
-            let Some((_, value)) = values.next() else {
-                return Err(bad(format!(
-                    "column `{name}` is missing: rows are read by the whole partition key ({key}), each column with its value"
-                )));
-            };
-            if values.next().is_some() {
-                return Err(bad(format!("column `{name}` is given more than once")));
-            }
-            self.add(*place, "=", value)?;
-        }
-        Ok(())
-    }
-
-    fn clustering(&mut self, query: &RowQuery) -> Result<(), StoreError> {
-        let order = self.names(&self.layout.clustering);
-        let must = |wanted: Option<&str>, column: &str| match wanted {
-            Some(wanted) => bad(format!(
-                "column `{column}` cannot be used here: after the partition key come the clustering columns in their order ({order}), and the next one is `{wanted}`"
-            )),
-            None => bad(format!(
-                "column `{column}` cannot be used here: the table has no further clustering column"
-            )),
-        };
-        let mut next = self.layout.clustering.iter();
-        for (column, value) in &query.clustering {
-            let place = self.place(column)?;
-            match next.next() {
-                Some(wanted) if *wanted == place => self.add(place, "=", value)?,
-                other => return Err(must(other.map(|p| self.name(*p)), column)),
-            }
-        }
-        let Some(range) = &query.range else {
-            return Ok(());
-        };
-        let place = self.place(&range.column)?;
-        match next.next() {
-            Some(wanted) if *wanted == place => {}
-            other => return Err(must(other.map(|p| self.name(*p)), &range.column)),
-        }
-        if let Some((value, inclusive)) = &range.lower {
-            self.add(place, if *inclusive { ">=" } else { ">" }, value)?;
-        }
-        if let Some((value, inclusive)) = &range.upper {
-            self.add(place, if *inclusive { "<=" } else { "<" }, value)?;
+        if let Some((value, inclusive)) = range.upper {
+            self.add(range.place, if inclusive { "<=" } else { "<" }, value)?;
         }
         Ok(())
     }
@@ -128,17 +55,22 @@ impl Conditions<'_> {
 pub(crate) fn select(
     keyspace: &str,
     table: &str,
-    layout: &Layout,
+    shape: &Shape,
     query: &RowQuery,
 ) -> Result<Select, StoreError> {
+    let selection = selection::select(shape, query)?;
     let mut conditions = Conditions {
-        layout,
+        shape,
         texts: Vec::new(),
         cells: Cells::default(),
     };
-    conditions.partition(&query.partition)?;
-    conditions.clustering(query)?;
-    let names: Vec<_> = layout.columns.iter().map(|(name, _)| quote(name)).collect();
+    for (place, value) in selection.equal {
+        conditions.add(place, "=", value)?;
+    }
+    selection
+        .range
+        .map_or(Ok(()), |range| conditions.range(range))?;
+    let names: Vec<_> = shape.columns.iter().map(|(name, _)| quote(name)).collect();
     Ok(Select {
         cql: format!(
             "SELECT {} FROM {}.{} WHERE {}",
@@ -180,14 +112,19 @@ fn page_error(error: ExecutionError, paged: bool) -> StoreError {
         ))
     );
     if paged && strange {
-        return bad("the page does not belong to this query: start again without it".to_owned());
+        return bad_page();
     }
     error.into()
 }
 
 /// Reads one page.
 pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Page, StoreError> {
-    let select = select(&table.keyspace, &table.name, &table.encoder.layout, query)?;
+    let select = select(
+        &table.keyspace,
+        &table.name,
+        &table.encoder.layout.shape,
+        query,
+    )?;
     let session = table.shared.sessions.get().await?;
     let mut statement = prepared(table, &session, &select.cql).await?;
     let size = query.limit.clamp(1, LARGEST_PAGE);
@@ -225,13 +162,7 @@ pub(crate) async fn page(table: &CassandraTable, query: &RowQuery) -> Result<Pag
         PagingStateResponse::NoMorePages => None,
     };
     Ok(Page {
-        columns: table
-            .encoder
-            .layout
-            .columns
-            .iter()
-            .map(|(n, _)| n.clone())
-            .collect(),
+        columns: table.encoder.layout.shape.names(),
         rows,
         next,
     })

@@ -3,10 +3,10 @@
 use simbdp_record::Value;
 
 use super::select;
-use crate::cassandra::encode::Layout;
+use crate::declaration::Shape;
 use crate::store::{RowQuery, RowRange, StoreError};
 
-fn layout() -> Layout {
+fn shape() -> Shape {
     let columns = [
         ("tenant", "text"),
         ("day", "date"),
@@ -15,7 +15,7 @@ fn layout() -> Layout {
         ("note", "text"),
     ];
     let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-    Layout::new(
+    Shape::new(
         columns
             .iter()
             .map(|(name, text)| ((*name).to_owned(), text.parse().unwrap()))
@@ -38,7 +38,7 @@ fn date() -> Value {
 
 #[track_caller]
 fn refused(query: &RowQuery, words: &[&str]) {
-    let Err(StoreError::BadQuery(text)) = select("t_a", "t", &layout(), query) else {
+    let Err(StoreError::BadQuery(text)) = select("t_a", "t", &shape(), query) else {
         panic!("not refused");
     };
     for word in words {
@@ -58,7 +58,7 @@ fn a_partition_a_prefix_and_a_range() {
         }),
         ..RowQuery::default()
     };
-    let select = select("t_a", "t", &layout(), &query).unwrap();
+    let select = select("t_a", "t", &shape(), &query).unwrap();
     assert_eq!(
         select.cql,
         "SELECT \"tenant\", \"day\", \"order\", \"seq\", \"note\" FROM \"t_a\".\"t\" \

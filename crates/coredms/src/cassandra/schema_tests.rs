@@ -2,10 +2,11 @@
 
 use simbdp_api::pipeline::{Order, TableSpec};
 
-use super::{ColumnState, Kind, TableDef, plan};
+use super::{declared, plan};
+use crate::declaration::{ColumnState, Kind, TableDef};
 
 fn table(json: serde_json::Value) -> TableDef {
-    TableDef::declared(&serde_json::from_value::<TableSpec>(json).unwrap())
+    declared(&serde_json::from_value::<TableSpec>(json).unwrap())
 }
 
 fn flights() -> serde_json::Value {
@@ -21,9 +22,9 @@ fn flights() -> serde_json::Value {
 }
 
 fn there() -> Vec<ColumnState> {
-    let column = |name: &str, cql_type: &str, kind, position| ColumnState {
+    let column = |name: &str, type_name: &str, kind, position| ColumnState {
         name: name.to_owned(),
-        cql_type: cql_type.to_owned(),
+        type_name: type_name.to_owned(),
         kind,
         position,
     };
@@ -110,7 +111,7 @@ fn a_change_that_is_no_addition_is_refused_with_what_is_there_and_what_was_asked
     refused(
         |json| json["columns"][2]["type"] = "map<text,bigint>".into(),
         "tags",
-        &["map<text, int>", "map<text,bigint>"],
+        &["map<text,int>", "map<text,bigint>"],
     );
     refused(
         |json| json["primaryKey"]["partition"] = serde_json::json!(["tags"]),

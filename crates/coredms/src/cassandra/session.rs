@@ -11,8 +11,9 @@ use scylla::errors::NewSessionError;
 use scylla::statement::{Consistency, SerialConsistency};
 use tokio::sync::Mutex;
 
-use super::error::{LoginFailure, login};
+use super::error::{login, spoke};
 use crate::Connection;
+use crate::kept::LoginFailure;
 use crate::store::StoreError;
 
 /// How a session behaves.
@@ -27,6 +28,7 @@ pub(crate) struct SessionOptions {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const AGREEMENT_INTERVAL: Duration = Duration::from_millis(100);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
@@ -49,6 +51,13 @@ async fn build(
     endpoints: &[String],
     options: &SessionOptions,
 ) -> Result<Session, NewSessionError> {
+    builder(endpoints, options)
+        .user(&connection.username, &connection.password)
+        .build()
+        .await
+}
+
+fn builder(endpoints: &[String], options: &SessionOptions) -> SessionBuilder {
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
         .serial_consistency(Some(SerialConsistency::LocalSerial))
@@ -56,7 +65,6 @@ async fn build(
         .build();
     let mut builder = SessionBuilder::new()
         .known_nodes(endpoints)
-        .user(&connection.username, &connection.password)
         .default_execution_profile_handle(profile.into_handle())
         .connection_timeout(CONNECT_TIMEOUT)
         .hostname_resolution_timeout(Some(CONNECT_TIMEOUT))
@@ -70,7 +78,7 @@ async fn build(
     if let Some(datacenter) = &options.datacenter {
         builder = builder.prefer_datacenter(datacenter.clone());
     }
-    builder.build().await
+    builder
 }
 
 /// The driver reports what the last member said, which may be one that is down while another refuses
@@ -87,6 +95,18 @@ async fn ask_each(connection: &Connection, options: &SessionOptions) -> Option<L
         }
     }
     None
+}
+
+/// Whether a member answers. It is not logged in to: without the others it may not be able to read the roles.
+pub(crate) async fn answers(endpoints: &[String], options: &SessionOptions) -> Result<(), String> {
+    let builder = builder(endpoints, options);
+    let built = builder.build();
+    match tokio::time::timeout(ANSWER_TIMEOUT, built).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if spoke(&error) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {ANSWER_TIMEOUT:?}")),
+    }
 }
 
 /// One session, opened when it is first needed and opened again when the login changes. The driver
@@ -129,6 +149,7 @@ impl Sessions {
                             state.connection.username
                         )
                     }
+                    LoginFailure::Foreign(reason) => format!("it is no Cassandra: {reason}"),
                     LoginFailure::Unavailable(reason) => reason,
                 })
             })?;
@@ -140,13 +161,47 @@ impl Sessions {
     /// Logs in otherwise from now on. Requests under way end on the old session.
     pub(crate) async fn replace(&self, connection: Connection) {
         let mut state = self.state.lock().await;
-        if state.connection.endpoints == connection.endpoints
-            && state.connection.username == connection.username
-            && state.connection.password == connection.password
-        {
+        if state.connection == connection {
             return;
         }
         state.connection = connection;
         state.session = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::cassandra::connector::CassandraConnector;
+
+    #[tokio::test]
+    async fn a_server_of_another_kind_is_told_from_one_that_does_not_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            }
+        });
+        let login = |address: &str| Connection {
+            engine: simbdp_api::common::Engine::Cassandra,
+            endpoints: vec![address.to_owned()],
+            username: "ada".into(),
+            password: "secret".into(),
+        };
+        let options = CassandraConnector::options();
+        let failure = open(&login(&address), &options).await.err();
+        assert!(
+            matches!(failure, Some(LoginFailure::Foreign(_))),
+            "{failure:?}"
+        );
+        let nobody = open(&login("127.0.0.1:1"), &options).await.err();
+        assert!(
+            matches!(nobody, Some(LoginFailure::Unavailable(_))),
+            "{nobody:?}"
+        );
     }
 }

@@ -38,8 +38,8 @@ impl Default for StoreOptions {
             datacenter: None,
             request_timeout: Duration::from_secs(12),
             batch_bytes: 5 * 1024,
-            partition_batch_bytes: 16 * 1024,
-            batch_rows: 128,
+            partition_batch_bytes: 64 * 1024,
+            batch_rows: 512,
             in_flight: 32,
         }
     }

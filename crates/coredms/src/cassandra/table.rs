@@ -34,7 +34,12 @@ pub(crate) struct CassandraTable {
 }
 
 fn insert_cql(keyspace: &str, table: &str, layout: &Layout, ttl: bool) -> String {
-    let names: Vec<_> = layout.columns.iter().map(|(name, _)| quote(name)).collect();
+    let names: Vec<_> = layout
+        .shape
+        .columns
+        .iter()
+        .map(|(name, _)| quote(name))
+        .collect();
     let markers = vec!["?"; names.len()];
     format!(
         "INSERT INTO {}.{} ({}) VALUES ({}) USING TIMESTAMP ?{}",

@@ -2,18 +2,93 @@
 
 use std::time::{Duration, Instant};
 
-use simbdp_coredms::admin::{AdminError, ClusterSetup};
-use simbdp_coredms::cassandra::{CassandraConnector, CassandraStore, StoreOptions};
+use async_trait::async_trait;
+use futures::future::join_all;
+use simbdp_api::common::Engine;
+use simbdp_coredms::admin::{
+    AdminError, ClusterSetup, EngineSetup, Replication, RoleLogin, Tenancy,
+};
 use simbdp_coredms::store::{RowQuery, StoreError, Table};
-use simbdp_coredms::{AdminConnector, Connection, Store};
+use simbdp_coredms::{AdminConnector, Connection, Connectors};
 use simbdp_record::{Row, Rows, Value};
-use simbdp_testkit::cassandra::{Cassandra, DATACENTER};
+use simbdp_testkit::cassandra::Cassandra;
+use simbdp_testkit::mongodb::MongoDb;
 
-use crate::server::{converge, setup, tenancy};
+use crate::on_cassandra::replication;
+use crate::on_mongodb;
+use crate::server::{converge, database, eventually};
 use crate::tables::spec;
 
+const ROWS: i32 = 400;
+
+/// Three members that can be killed.
+#[async_trait]
+trait Cluster: Send {
+    fn engine(&self) -> Engine;
+    fn endpoints(&self) -> Vec<String>;
+    fn setup(&self) -> ClusterSetup;
+    fn replication(&self) -> Option<Replication>;
+    fn kill(&mut self, member: usize);
+    fn hang(&mut self, member: usize, hangs: bool);
+    async fn run(&mut self, member: usize);
+}
+
+#[async_trait]
+impl Cluster for Cassandra {
+    fn engine(&self) -> Engine {
+        Engine::Cassandra
+    }
+    fn endpoints(&self) -> Vec<String> {
+        Self::endpoints(self)
+    }
+    fn setup(&self) -> ClusterSetup {
+        ClusterSetup {
+            superuser: "simbdp".to_owned(),
+            password: "secret".to_owned(),
+            engine: EngineSetup::Cassandra(replication(3)),
+        }
+    }
+    fn replication(&self) -> Option<Replication> {
+        Some(replication(3))
+    }
+    fn kill(&mut self, member: usize) {
+        Self::kill(self, member).unwrap();
+    }
+    fn hang(&mut self, member: usize, hangs: bool) {
+        Self::hang(self, member, hangs).unwrap();
+    }
+    async fn run(&mut self, member: usize) {
+        Self::run(self, member).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Cluster for MongoDb {
+    fn engine(&self) -> Engine {
+        Engine::MongoDB
+    }
+    fn endpoints(&self) -> Vec<String> {
+        Self::endpoints(self)
+    }
+    fn setup(&self) -> ClusterSetup {
+        on_mongodb::setup(self, "simbdp", "secret")
+    }
+    fn replication(&self) -> Option<Replication> {
+        None
+    }
+    fn kill(&mut self, member: usize) {
+        Self::kill(self, member).unwrap();
+    }
+    fn hang(&mut self, member: usize, hangs: bool) {
+        Self::hang(self, member, hangs).unwrap();
+    }
+    async fn run(&mut self, member: usize) {
+        Self::run(self, member).await.unwrap();
+    }
+}
+
 fn rows(version: i64) -> Rows {
-    (0..400)
+    (0..ROWS)
         .map(|n| Row {
             values: vec![Some(Value::Int(n)), Some(Value::Bigint(version))],
             version,
@@ -27,7 +102,7 @@ async fn write(table: &dyn Table, version: i64) {
     loop {
         match table.write(&rows(version)).await {
             Ok(report) => {
-                assert_eq!(report.rows, 400);
+                assert_eq!(report.rows, ROWS as u64);
                 return;
             }
             Err(StoreError::Transient(reason)) => {
@@ -40,7 +115,7 @@ async fn write(table: &dyn Table, version: i64) {
 }
 
 async fn check(table: &dyn Table, version: i64) {
-    for n in 0..400 {
+    for n in 0..ROWS {
         let query = RowQuery {
             partition: vec![("k".to_owned(), Value::Int(n))],
             limit: 1,
@@ -52,25 +127,36 @@ async fn check(table: &dyn Table, version: i64) {
     }
 }
 
-#[tokio::test]
-async fn a_quorum_suffices_and_less_is_waited_for() {
-    let mut cluster = Cassandra::start(3).await.unwrap();
-    let endpoints = cluster.endpoints();
-    let setup = ClusterSetup {
-        replication_factor: 3,
-        ..setup("simbdp", "secret")
+fn tenancy(cluster: &dyn Cluster) -> Tenancy {
+    let role = |name: &str| RoleLogin {
+        name: name.to_owned(),
+        password: format!("of {name}"),
     };
-    let connector = CassandraConnector::new();
+    Tenancy {
+        keyspace: "t_three".to_owned(),
+        platform_keyspace: "p_three".to_owned(),
+        tenant_role: role("t_three"),
+        platform_role: role("p_three"),
+        replication: cluster.replication(),
+    }
+}
+
+async fn a_majority_suffices_and_less_is_waited_for(cluster: &mut dyn Cluster) {
+    let endpoints = cluster.endpoints();
+    let setup = cluster.setup();
+    let connector = Connectors::new();
     let admin = converge(|| connector.bootstrap(&endpoints, &setup)).await;
     let members = admin.members().await.unwrap();
     assert_eq!(members.iter().filter(|member| member.up).count(), 3);
+    // What it has set up itself is written: a journal, or the schema's tables.
+    let told = converge(|| admin.bytes()).await;
+    assert!(told < 1 << 30, "{told} bytes of a database without rows");
     // Every member by itself knows the superuser now.
     for endpoint in &endpoints {
         let only = std::slice::from_ref(endpoint);
-        converge(|| async { CassandraConnector::new().bootstrap(only, &setup).await }).await;
+        converge(|| async { Connectors::new().bootstrap(only, &setup).await }).await;
     }
-    let mut tenancy = tenancy("three");
-    tenancy.replication_factor = 3;
+    let tenancy = tenancy(cluster);
     converge(|| admin.ensure_tenancy(&tenancy)).await;
     let spec = spec(serde_json::json!({
         "name": "t",
@@ -79,23 +165,24 @@ async fn a_quorum_suffices_and_less_is_waited_for() {
     }));
     converge(|| admin.ensure_table(&tenancy.keyspace, &spec)).await;
     let login = Connection {
+        engine: cluster.engine(),
         endpoints: endpoints.clone(),
         username: tenancy.platform_role.name.clone(),
         password: tenancy.platform_role.password.clone(),
     };
-    let options = StoreOptions {
-        datacenter: Some(DATACENTER.to_owned()),
-        ..StoreOptions::default()
-    };
-    let store = CassandraStore::connect(login, options);
+    let store = database(login).store();
     let table = store.table(&tenancy.keyspace, &spec).await.unwrap();
     let report = table.write(&rows(1)).await.unwrap();
     assert!(report.batches <= 10, "{} batches", report.batches);
     check(&*table, 1).await;
 
-    cluster.kill(1).unwrap();
-    write(&*table, 2).await;
-    check(&*table, 2).await;
+    // The one that leads, where one does, while writes of many versions are under way.
+    let leader = members.iter().position(|member| member.state == "PRIMARY");
+    let first = leader.unwrap_or(1);
+    let second = (first + 1) % 3;
+    let writes = join_all((2..=12).map(|version| write(&*table, version)));
+    tokio::join!(writes, async { cluster.kill(first) });
+    check(&*table, 12).await;
     let seen = converge(|| async {
         // With too few members even the operator's login cannot be checked: then Kubernetes alone tells.
         let members = admin.members().await?;
@@ -105,18 +192,67 @@ async fn a_quorum_suffices_and_less_is_waited_for() {
         }
     })
     .await;
-    let up = seen.iter().filter(|member| member.up).count();
-    assert_eq!((seen.len(), up), (3, 2), "the member that is down is seen");
-    cluster.kill(2).unwrap();
-    let failed = table.write(&rows(3)).await;
+    let down: Vec<_> = seen.iter().filter(|member| !member.up).collect();
+    assert_eq!(
+        (seen.len(), down.len()),
+        (3, 1),
+        "the member that is down is seen"
+    );
+    assert_eq!(down[0].state, "DOWN");
+    assert!(endpoints[first].starts_with(&down[0].address));
+    cluster.kill(second);
+    let failed = table.write(&rows(13)).await;
     assert!(
         matches!(failed, Err(StoreError::Transient(_))),
         "{failed:?}"
     );
-    cluster.run(2).await.unwrap();
-    write(&*table, 4).await;
-    check(&*table, 4).await;
-    cluster.run(1).await.unwrap();
-    write(&*table, 5).await;
-    check(&*table, 5).await;
+    cluster.run(second).await;
+    write(&*table, 14).await;
+    check(&*table, 14).await;
+    cluster.run(first).await;
+    write(&*table, 15).await;
+    check(&*table, 15).await;
+
+    // Two hang: whoever only connects sees nothing of it.
+    converge(|| admin.serves()).await;
+    for hanging in [first, second] {
+        cluster.hang(hanging, true);
+    }
+    eventually("too few members serve", || async {
+        let asked = tokio::time::timeout(Duration::from_secs(5), admin.serves()).await;
+        !matches!(asked, Ok(Ok(())))
+    })
+    .await;
+    let answering = join_all(endpoints.iter().map(|endpoint| {
+        let connection = Connection {
+            engine: cluster.engine(),
+            endpoints: vec![endpoint.clone()],
+            username: setup.superuser.clone(),
+            password: setup.password.clone(),
+        };
+        async move { Connectors::new().answers(&connection).await }
+    }))
+    .await;
+    for (member, answer) in answering.iter().enumerate() {
+        let hangs = [first, second].contains(&member);
+        assert_eq!(answer.is_err(), hangs, "{member}: {answer:?}");
+    }
+    for hanging in [first, second] {
+        cluster.hang(hanging, false);
+    }
+    converge(|| admin.serves()).await;
+    write(&*table, 16).await;
+    check(&*table, 16).await;
+}
+
+#[tokio::test]
+async fn cassandra() {
+    let mut cluster = Cassandra::start(3).await.unwrap();
+    a_majority_suffices_and_less_is_waited_for(&mut cluster).await;
+}
+
+#[tokio::test]
+async fn mongodb() {
+    let mut cluster = MongoDb::start(3).await.unwrap();
+    a_majority_suffices_and_less_is_waited_for(&mut cluster).await;
 }

@@ -5,12 +5,23 @@ use simbdp_api::pipeline::{Compression, Format, Period};
 use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::FileWork;
 use simbdp_coredms::Ledger;
-use simbdp_coredms::cassandra::CassandraLedger;
 use simbdp_coredms::ledger::{Claim, FileQuery, Outcome, Taken, Totals};
 use simbdp_coredms::store::StoreError;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::server::tenant;
+use crate::server::{Server, tenant};
+
+on_each_engine! {
+    a_file_goes_from_staged_to_done_and_stays_there
+    two_takers_of_one_file_end_it_once
+    one_of_two_files_with_the_same_bytes_is_ingested
+    two_claimers_of_one_content
+    a_claim_passes_on_from_what_failed_from_what_is_not_there_and_by_force
+    counts_are_exact_under_concurrency
+    files_are_listed_newest_first_across_days
+    totals_are_overwritten_and_summed
+    attempts_are_counted_until_they_are_forgotten
+}
 
 fn work(pipeline: &str, sha256: &str) -> FileWork {
     FileWork {
@@ -43,13 +54,12 @@ fn outcome(state: FileState) -> Outcome {
     }
 }
 
-async fn state(ledger: &CassandraLedger, id: Uuid) -> FileState {
+async fn state(ledger: &dyn Ledger, id: Uuid) -> FileState {
     ledger.file(id).await.unwrap().unwrap().state
 }
 
-#[tokio::test]
-async fn a_file_goes_from_staged_to_done_and_stays_there() {
-    let ledger = tenant("l_states").await.ledger;
+async fn a_file_goes_from_staged_to_done_and_stays_there(on: &dyn Server) {
+    let ledger = tenant(on, "l_states").await.ledger;
     let work = work("p", "aa");
     assert_eq!(ledger.file(work.id).await.unwrap(), None);
     ledger.queued(work.id).await.unwrap();
@@ -60,18 +70,18 @@ async fn a_file_goes_from_staged_to_done_and_stays_there() {
     );
     ledger.staged(&work).await.unwrap();
     ledger.staged(&work).await.unwrap();
-    assert_eq!(state(&ledger, work.id).await, FileState::Staged);
+    assert_eq!(state(&*ledger, work.id).await, FileState::Staged);
     ledger.queued(work.id).await.unwrap();
-    assert_eq!(state(&ledger, work.id).await, FileState::Queued);
+    assert_eq!(state(&*ledger, work.id).await, FileState::Queued);
     ledger.staged(&work).await.unwrap();
     assert_eq!(
-        state(&ledger, work.id).await,
+        state(&*ledger, work.id).await,
         FileState::Queued,
         "a later state stays"
     );
     assert_eq!(ledger.take(&work, "one").await.unwrap(), Taken::Ingest);
     ledger.queued(work.id).await.unwrap();
-    assert_eq!(state(&ledger, work.id).await, FileState::Ingesting);
+    assert_eq!(state(&*ledger, work.id).await, FileState::Ingesting);
     assert_eq!(
         ledger.take(&work, "two").await.unwrap(),
         Taken::Ingest,
@@ -110,9 +120,8 @@ async fn a_file_goes_from_staged_to_done_and_stays_there() {
     assert!(file.updated_at > file.accepted_at);
 }
 
-#[tokio::test]
-async fn two_takers_of_one_file_end_it_once() {
-    let ledger = tenant("l_takers").await.ledger;
+async fn two_takers_of_one_file_end_it_once(on: &dyn Server) {
+    let ledger = tenant(on, "l_takers").await.ledger;
     for n in 0..5 {
         let work = work("p", &format!("sha {n}"));
         let (one, two) = tokio::join!(ledger.take(&work, "one"), ledger.take(&work, "two"));
@@ -123,9 +132,8 @@ async fn two_takers_of_one_file_end_it_once() {
     }
 }
 
-#[tokio::test]
-async fn one_of_two_files_with_the_same_bytes_is_ingested() {
-    let ledger = tenant("l_same").await.ledger;
+async fn one_of_two_files_with_the_same_bytes_is_ingested(on: &dyn Server) {
+    let ledger = tenant(on, "l_same").await.ledger;
     for n in 0..8 {
         let sha256 = format!("sha {n}");
         let files = [work("p", &sha256), work("p", &sha256), work("p", &sha256)];
@@ -147,9 +155,8 @@ async fn one_of_two_files_with_the_same_bytes_is_ingested() {
     }
 }
 
-#[tokio::test]
-async fn two_claimers_of_one_content() {
-    let ledger = tenant("l_claims").await.ledger;
+async fn two_claimers_of_one_content(on: &dyn Server) {
+    let ledger = tenant(on, "l_claims").await.ledger;
     let (first, second) = (work("p", "aa"), work("p", "aa"));
     ledger.staged(&first).await.unwrap();
     ledger.staged(&second).await.unwrap();
@@ -177,9 +184,8 @@ async fn two_claimers_of_one_content() {
     assert_eq!(ledger.claim(&loser).await.unwrap(), Claim::Granted);
 }
 
-#[tokio::test]
-async fn a_claim_passes_on_from_what_failed_from_what_is_not_there_and_by_force() {
-    let ledger = tenant("l_pass").await.ledger;
+async fn a_claim_passes_on_from_what_failed_from_what_is_not_there_and_by_force(on: &dyn Server) {
+    let ledger = tenant(on, "l_pass").await.ledger;
     let (lost, failed, done, forced) = (
         work("p", "aa"),
         work("p", "aa"),
@@ -214,9 +220,8 @@ async fn a_claim_passes_on_from_what_failed_from_what_is_not_there_and_by_force(
     );
 }
 
-#[tokio::test]
-async fn counts_are_exact_under_concurrency() {
-    let ledger = tenant("l_counts").await.ledger;
+async fn counts_are_exact_under_concurrency(on: &dyn Server) {
+    let ledger = tenant(on, "l_counts").await.ledger;
     let at = 1_700_000_000_000;
     let counts = join_all((0..20).map(|_| ledger.count_file("p", Period::Day, at, 7))).await;
     let counted = counts
@@ -247,9 +252,8 @@ async fn counts_are_exact_under_concurrency() {
     );
 }
 
-#[tokio::test]
-async fn files_are_listed_newest_first_across_days() {
-    let ledger = tenant("l_list").await.ledger;
+async fn files_are_listed_newest_first_across_days(on: &dyn Server) {
+    let ledger = tenant(on, "l_list").await.ledger;
     let mut files = Vec::new();
     for day in 0..4_u64 {
         for n in 0..5_u64 {
@@ -319,9 +323,8 @@ async fn files_are_listed_newest_first_across_days() {
     ));
 }
 
-#[tokio::test]
-async fn totals_are_overwritten_and_summed() {
-    let ledger = tenant("l_totals").await.ledger;
+async fn totals_are_overwritten_and_summed(on: &dyn Server) {
+    let ledger = tenant(on, "l_totals").await.ledger;
     assert_eq!(ledger.totals("p").await.unwrap(), Totals::default());
     for rows in [5, 9] {
         let totals = Totals { rows, rejected: 1 };
@@ -343,9 +346,8 @@ async fn totals_are_overwritten_and_summed() {
     );
 }
 
-#[tokio::test]
-async fn attempts_are_counted_until_they_are_forgotten() {
-    let ledger = tenant("l_attempts").await.ledger;
+async fn attempts_are_counted_until_they_are_forgotten(on: &dyn Server) {
+    let ledger = tenant(on, "l_attempts").await.ledger;
     assert_eq!(ledger.attempt("p", "m:1").await.unwrap(), 1);
     assert_eq!(ledger.attempt("p", "m:1").await.unwrap(), 2);
     assert_eq!(ledger.attempt("p", "m:2").await.unwrap(), 1);

@@ -5,8 +5,14 @@ use simbdp_coredms::store::{RowQuery, RowRange, StoreError};
 use simbdp_record::{Row, Rows, Value};
 
 use crate::rows::made;
-use crate::server::tenant;
+use crate::server::{Server, tenant};
 use crate::tables::spec;
+
+on_each_engine! {
+    prefixes_and_ranges_find_exactly_their_rows
+    pages_give_every_row_once_in_order
+    what_cannot_be_served_is_a_bad_query
+}
 
 fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
@@ -58,9 +64,8 @@ fn jfk() -> RowQuery {
     }
 }
 
-#[tokio::test]
-async fn prefixes_and_ranges_find_exactly_their_rows() {
-    let tenant = tenant("ranges").await;
+async fn prefixes_and_ranges_find_exactly_their_rows(on: &dyn Server) {
+    let tenant = tenant(on, "ranges").await;
     let table = made(&tenant, &spec(weather("Ascending"))).await;
     table.write(&Rows::from_iter(rows())).await.unwrap();
     let found = async |query: RowQuery| {
@@ -105,9 +110,8 @@ async fn prefixes_and_ranges_find_exactly_their_rows() {
     assert!(found(nobody).await.is_empty());
 }
 
-#[tokio::test]
-async fn pages_give_every_row_once_in_order() {
-    let tenant = tenant("pages").await;
+async fn pages_give_every_row_once_in_order(on: &dyn Server) {
+    let tenant = tenant(on, "pages").await;
     let table = made(&tenant, &spec(weather("Descending"))).await;
     table.write(&Rows::from_iter(rows())).await.unwrap();
     let whole = table.read(&jfk()).await.unwrap();
@@ -133,9 +137,8 @@ async fn pages_give_every_row_once_in_order() {
     assert_eq!(pages.concat(), whole.rows);
 }
 
-#[tokio::test]
-async fn what_cannot_be_served_is_a_bad_query() {
-    let tenant = tenant("badquery").await;
+async fn what_cannot_be_served_is_a_bad_query(on: &dyn Server) {
+    let tenant = tenant(on, "badquery").await;
     let table = made(&tenant, &spec(weather("Ascending"))).await;
     let mut missing = jfk();
     missing.partition.clear();

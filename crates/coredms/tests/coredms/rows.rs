@@ -5,13 +5,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use simbdp_api::pipeline::TableSpec;
-use simbdp_coredms::Store;
-use simbdp_coredms::cassandra::{CassandraStore, StoreOptions};
 use simbdp_coredms::store::{RowQuery, StoreError, Table};
 use simbdp_record::{Row, Rows, Value};
 
-use crate::server::{Tenant, connection, converge, eventually, query, server, superuser, tenant};
+use crate::server::{Server, Tenant, connection, converge, database, eventually, tenant};
 use crate::tables::spec;
+
+on_each_engine! {
+    every_type_comes_back_as_it_went
+    keys_of_every_type_are_found
+    the_last_accepted_wins_in_any_order_of_delivery
+    rows_live_from_their_acceptance
+    many_rows_go_in_few_batches_that_the_server_does_not_warn_of
+    a_row_that_can_never_be_written_is_refused_for_good
+    a_store_starts_while_the_database_is_down_and_follows_a_new_login
+    a_table_or_column_that_is_not_there_yet_is_waited_for
+}
 
 pub async fn made(tenant: &Tenant, spec: &TableSpec) -> Arc<dyn Table> {
     converge(|| tenant.admin.ensure_table(&tenant.keyspace, spec)).await;
@@ -32,14 +41,9 @@ fn now() -> i64 {
 }
 
 /// A value of each type, at the edges of what it can be.
-fn every_type() -> Vec<(&'static str, Vec<Value>)> {
+fn every_type(on: &dyn Server) -> Vec<(&'static str, Vec<Value>)> {
     let text = |text: &str| Value::Text(text.to_owned());
-    let decimals = [
-        "0",
-        "-123456789012345678901234567890.123456789",
-        "1E+30",
-        "-0.001",
-    ];
+    let decimals = on.decimals();
     vec![
         (
             "text",
@@ -95,10 +99,9 @@ fn every_type() -> Vec<(&'static str, Vec<Value>)> {
     ]
 }
 
-#[tokio::test]
-async fn every_type_comes_back_as_it_went() {
-    let tenant = tenant("types").await;
-    let types = every_type();
+async fn every_type_comes_back_as_it_went(on: &dyn Server) {
+    let tenant = tenant(on, "types").await;
+    let types = every_type(on);
     let mut columns = vec![json!({"name": "k", "type": "int"})];
     let mut first = vec![Some(Value::Int(1))];
     let mut last = vec![Some(Value::Int(2))];
@@ -142,12 +145,14 @@ async fn every_type_comes_back_as_it_went() {
             std::slice::from_ref(values)
         );
     }
-    // An empty collection is a null to Cassandra.
     let mut empty = nulls.clone();
     empty[0] = Some(Value::Int(4));
     let mut emptied = empty.clone();
     emptied[2] = Some(Value::List(vec![]));
     emptied[3] = Some(Value::Map(vec![]));
+    for place in [2, 3] {
+        empty[place] = on.emptied(emptied[place].clone().unwrap());
+    }
     table
         .write(&Rows::from([Row {
             values: emptied,
@@ -158,10 +163,9 @@ async fn every_type_comes_back_as_it_went() {
     assert_eq!(table.read(&key(4)).await.unwrap().rows, [empty]);
 }
 
-#[tokio::test]
-async fn keys_of_every_type_are_found() {
-    let tenant = tenant("keys").await;
-    for (name, values) in every_type() {
+async fn keys_of_every_type_are_found(on: &dyn Server) {
+    let tenant = tenant(on, "keys").await;
+    for (name, values) in every_type(on) {
         let spec = spec(json!({
             "name": format!("by_{name}"),
             "columns": [
@@ -215,9 +219,8 @@ fn version(k: i32, version: i64, v: Option<&str>) -> Row {
     }
 }
 
-#[tokio::test]
-async fn the_last_accepted_wins_in_any_order_of_delivery() {
-    let tenant = tenant("versions").await;
+async fn the_last_accepted_wins_in_any_order_of_delivery(on: &dyn Server) {
+    let tenant = tenant(on, "versions").await;
     let table = made(&tenant, &versions()).await;
     let base = now();
     let orders = [
@@ -249,9 +252,8 @@ async fn the_last_accepted_wins_in_any_order_of_delivery() {
     }
 }
 
-#[tokio::test]
-async fn rows_live_from_their_acceptance() {
-    let tenant = tenant("ttl").await;
+async fn rows_live_from_their_acceptance(on: &dyn Server) {
+    let tenant = tenant(on, "ttl").await;
     let mut spec = versions();
     spec.ttl = serde_json::from_value(json!("1h")).unwrap();
     let table = made(&tenant, &spec).await;
@@ -269,12 +271,7 @@ async fn rows_live_from_their_acceptance() {
     );
     assert!(table.read(&key(1)).await.unwrap().rows.is_empty());
     assert_eq!(table.read(&key(3)).await.unwrap().rows.len(), 1);
-    let left = query(
-        &superuser().await,
-        "SELECT TTL(v) FROM t_ttl.versions WHERE k = 3",
-    )
-    .await;
-    let left = left[0].columns[0].clone().unwrap().as_int().unwrap();
+    let left = on.seconds_left("t_ttl", "versions", 3).await;
     assert!((2_900..=3_000).contains(&left), "{left} seconds left");
     eventually("the short-lived row is gone", || async {
         table.read(&key(2)).await.unwrap().rows.is_empty()
@@ -282,9 +279,8 @@ async fn rows_live_from_their_acceptance() {
     .await;
 }
 
-#[tokio::test]
-async fn many_rows_go_in_few_batches_that_the_server_does_not_warn_of() {
-    let tenant = tenant("batches").await;
+async fn many_rows_go_in_few_batches_that_the_server_does_not_warn_of(on: &dyn Server) {
+    let tenant = tenant(on, "batches").await;
     let spec = spec(json!({
         "name": "wide",
         "columns": [
@@ -309,22 +305,17 @@ async fn many_rows_go_in_few_batches_that_the_server_does_not_warn_of() {
         .collect();
     let report = table.write(&rows).await.unwrap();
     assert_eq!(report.rows, 5_000);
-    assert!(report.batches < 350, "{} batches", report.batches);
-    let count = query(&superuser().await, "SELECT COUNT(*) FROM t_batches.wide").await;
-    assert_eq!(
-        count[0].columns[0].clone().unwrap().as_bigint(),
-        Some(5_000)
-    );
-    let log = server().await.log(0).unwrap();
     assert!(
-        !log.contains("exceeding specified threshold"),
-        "the server warns of the size"
+        report.batches < on.most_batches(),
+        "{} batches",
+        report.batches
     );
+    assert_eq!(on.count("t_batches", "wide").await, 5_000);
+    on.check_log();
 }
 
-#[tokio::test]
-async fn a_row_that_can_never_be_written_is_refused_for_good() {
-    let tenant = tenant("refused").await;
+async fn a_row_that_can_never_be_written_is_refused_for_good(on: &dyn Server) {
+    let tenant = tenant(on, "refused").await;
     let spec = spec(json!({
         "name": "t",
         "columns": [{"name": "k", "type": "text"}, {"name": "v", "type": "int"}],
@@ -351,21 +342,21 @@ async fn a_row_that_can_never_be_written_is_refused_for_good() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn a_store_starts_while_the_database_is_down_and_follows_a_new_login() {
-    let tenant = tenant("later").await;
+async fn a_store_starts_while_the_database_is_down_and_follows_a_new_login(on: &dyn Server) {
+    let tenant = tenant(on, "later").await;
     let spec = versions();
     converge(|| tenant.admin.ensure_table(&tenant.keyspace, &spec)).await;
-    let right = connection("p_later", "password' of p_later").await;
+    let right = connection(on, "p_later", "password' of p_later");
     let mut down = right.clone();
     down.endpoints = vec!["127.0.0.1:1".to_owned()];
-    let store = CassandraStore::connect(down, StoreOptions::default());
+    let database_of_later = database(down);
+    let store = database_of_later.store();
     assert!(!store.ready().await);
     assert!(matches!(
         store.table(&tenant.keyspace, &spec).await.err(),
         Some(StoreError::Transient(_))
     ));
-    store.replace_login(right).await;
+    database_of_later.replace_login(right).await;
     assert!(store.ready().await);
     let table = store.table(&tenant.keyspace, &spec).await.unwrap();
     table
@@ -373,17 +364,16 @@ async fn a_store_starts_while_the_database_is_down_and_follows_a_new_login() {
         .await
         .unwrap();
 
-    let wrong = connection("p_later", "wrong").await;
-    let store = CassandraStore::connect(wrong, StoreOptions::default());
+    let wrong = connection(on, "p_later", "wrong");
+    let store = database(wrong).store();
     assert!(matches!(
         store.table(&tenant.keyspace, &spec).await.err(),
         Some(StoreError::Transient(_))
     ));
 }
 
-#[tokio::test]
-async fn a_table_or_column_that_is_not_there_yet_is_waited_for() {
-    let tenant = tenant("absent").await;
+async fn a_table_or_column_that_is_not_there_yet_is_waited_for(on: &dyn Server) {
+    let tenant = tenant(on, "absent").await;
     let spec = versions();
     let absent = tenant.store.table(&tenant.keyspace, &spec).await.err();
     assert!(

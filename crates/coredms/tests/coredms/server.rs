@@ -1,53 +1,91 @@
-//! The server that the tests share, logins, and tenants of their own.
+//! What a test needs of the server that it runs on, whichever the engine; and tenants of their own.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scylla::client::session::Session;
-use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::NewSessionError;
-use scylla::value::Row;
-use simbdp_coredms::admin::{AdminError, ClusterSetup, RoleLogin, Tenancy, TenancyNames};
-use simbdp_coredms::cassandra::{
-    CassandraConnector, CassandraLedger, CassandraStore, StoreOptions,
+use async_trait::async_trait;
+use simbdp_api::common::Engine;
+use simbdp_coredms::admin::{
+    AdminError, ClusterSetup, Replication, RoleLogin, Tenancy, TenancyNames,
 };
-use simbdp_coredms::{AdminConnector, Connection, StoreAdmin};
-use simbdp_testkit::cassandra::{Cassandra, DATACENTER};
+use simbdp_coredms::{
+    AdminConnector, Connection, Connectors, Database, Ledger, Options, Store, StoreAdmin,
+};
+use simbdp_record::Value;
 use tokio::sync::OnceCell;
+
+use crate::on_cassandra::OnCassandra;
+use crate::on_mongodb::OnMongoDb;
 
 /// Name and password of the operator's superuser.
 pub const SUPERUSER: &str = "simbdp_operator";
 pub const PASSWORD: &str = "it's the operator's";
 
-static SERVER: OnceCell<Cassandra> = OnceCell::const_new();
-
-/// The server; bootstrapped when it was started.
-pub async fn server() -> &'static Cassandra {
-    SERVER
-        .get_or_try_init(|| async {
-            let server = Cassandra::start(1).await?;
-            let setup = setup(SUPERUSER, PASSWORD);
-            let endpoints = server.endpoints();
-            converge(|| async {
-                CassandraConnector::new()
-                    .bootstrap(&endpoints, &setup)
-                    .await
-            })
-            .await;
-            anyhow::Ok(server)
-        })
-        .await
-        .unwrap()
+/// A server that runs, and what can be seen of it past the code under test. A statement is CQL, or the name of a
+/// database and a command in JSON.
+#[async_trait]
+pub trait Server: Send + Sync {
+    fn engine(&self) -> Engine;
+    fn endpoints(&self) -> Vec<String>;
+    fn setup(&self, superuser: &str, password: &str) -> ClusterSetup;
+    fn replication(&self) -> Option<Replication>;
+    /// Decimals at the edges of what the engine holds.
+    fn decimals(&self) -> Vec<&'static str>;
+    /// What an empty collection comes back as.
+    fn emptied(&self, collection: Value) -> Option<Value>;
+    /// Most requests that 5,000 rows of 1,250 partitions may take.
+    fn most_batches(&self) -> u64;
+    /// Runs a statement as somebody who may do everything.
+    async fn run(&self, statement: &str);
+    /// Whether a role may do this.
+    async fn allowed(&self, role: &RoleLogin, statement: &str) -> bool;
+    /// Statements that a tenant's role may run, and those that it may not, where tenants `a` and `b` have a table `x`
+    /// each.
+    fn tenants_rights(&self, a: &str, b: &str) -> (Vec<String>, Vec<String>);
+    /// The same of the platform's role.
+    fn platforms_rights(&self, a: &str, b: &str) -> (Vec<String>, Vec<String>);
+    /// Makes a table `x` with a row, past the operator.
+    async fn make_x(&self, keyspace: &str);
+    /// Statements that spoil a tenancy.
+    fn drift(&self, tenancy: &Tenancy) -> Vec<String>;
+    /// Rights of a role, as the database lists them.
+    async fn rights(&self, role: &str) -> String;
+    /// What the database stores of a password: another one after each change, even to the same.
+    async fn stored_password(&self, role: &str) -> String;
+    /// How a keyspace is replicated, where that can be said.
+    async fn keyspace(&self, name: &str) -> Option<String>;
+    /// A table as the database describes it.
+    async fn table(&self, keyspace: &str, table: &str) -> String;
+    async fn count(&self, keyspace: &str, table: &str) -> u64;
+    /// Seconds that the row with key `k` still lives.
+    async fn seconds_left(&self, keyspace: &str, table: &str, k: i32) -> i64;
+    /// Looks whether the server itself complained of anything.
+    fn check_log(&self);
 }
 
-pub fn setup(superuser: &str, password: &str) -> ClusterSetup {
-    ClusterSetup {
-        superuser: superuser.to_owned(),
-        password: password.to_owned(),
-        datacenter: DATACENTER.to_owned(),
-        replication_factor: 1,
-    }
+static CASSANDRA: OnceCell<OnCassandra> = OnceCell::const_new();
+static MONGODB: OnceCell<OnMongoDb> = OnceCell::const_new();
+
+/// The server; bootstrapped when it was started.
+pub async fn cassandra() -> &'static OnCassandra {
+    CASSANDRA
+        .get_or_init(|| async { bootstrapped(OnCassandra::start().await).await })
+        .await
+}
+
+/// The server; bootstrapped when it was started.
+pub async fn mongodb() -> &'static OnMongoDb {
+    MONGODB
+        .get_or_init(|| async { bootstrapped(OnMongoDb::start(1).await).await })
+        .await
+}
+
+async fn bootstrapped<S: Server>(server: S) -> S {
+    let setup = server.setup(SUPERUSER, PASSWORD);
+    let endpoints = server.endpoints();
+    converge(|| async { Connectors::new().bootstrap(&endpoints, &setup).await }).await;
+    server
 }
 
 /// Calls again while the database is unavailable, as the operator does.
@@ -67,7 +105,7 @@ where
     }
 }
 
-/// Asks until it is so. Members keep roles and rights for two seconds.
+/// Asks until it is so. Members of Cassandra keep roles and rights for two seconds.
 pub async fn eventually<F>(what: &str, mut is: impl FnMut() -> F)
 where
     F: Future<Output = bool>,
@@ -79,45 +117,40 @@ where
     }
 }
 
-pub async fn connection(username: &str, password: &str) -> Connection {
+pub fn connection(on: &dyn Server, username: &str, password: &str) -> Connection {
     Connection {
-        endpoints: server().await.endpoints(),
+        engine: on.engine(),
+        endpoints: on.endpoints(),
         username: username.to_owned(),
         password: password.to_owned(),
     }
 }
 
-/// A session of the driver itself.
-pub async fn login(username: &str, password: &str) -> Result<Session, NewSessionError> {
-    SessionBuilder::new()
-        .known_nodes(server().await.endpoints())
-        .user(username, password)
-        .build()
-        .await
+pub fn login_of(on: &dyn Server, role: &RoleLogin) -> Connection {
+    connection(on, &role.name, &role.password)
 }
 
-pub async fn superuser() -> Session {
-    server().await;
-    login(SUPERUSER, PASSWORD).await.unwrap()
+/// Whether a role logs in now.
+pub async fn logs_in(on: &dyn Server, role: &RoleLogin) -> bool {
+    match Connectors::new().connect(&login_of(on, role)).await {
+        Ok(_) => true,
+        Err(AdminError::LoginRefused { .. }) => false,
+        Err(error) => panic!("{error}"),
+    }
 }
 
-pub async fn admin() -> Arc<dyn StoreAdmin> {
-    let connection = connection(SUPERUSER, PASSWORD).await;
-    CassandraConnector::new()
-        .connect(&connection)
-        .await
-        .unwrap()
-}
-
-/// All rows of a statement, as the server gives them.
-pub async fn query(session: &Session, cql: &str) -> Vec<Row> {
-    let result = session.query_unpaged(cql, ()).await.unwrap();
-    let rows = result.into_rows_result().unwrap();
-    rows.rows::<Row>().unwrap().map(Result::unwrap).collect()
+pub async fn admin(on: &dyn Server) -> Arc<dyn StoreAdmin> {
+    let connection = connection(on, SUPERUSER, PASSWORD);
+    Connectors::new().connect(&connection).await.unwrap()
 }
 
 /// Keyspaces and roles of a tenant.
-pub fn tenancy(tenant: &str) -> Tenancy {
+pub fn tenancy(on: &dyn Server, tenant: &str) -> Tenancy {
+    tenancy_of(tenant, on.replication())
+}
+
+/// The same with so many replicas.
+pub fn tenancy_of(tenant: &str, replication: Option<Replication>) -> Tenancy {
     let role = |name: String| RoleLogin {
         password: format!("password' of {name}"),
         name,
@@ -127,8 +160,7 @@ pub fn tenancy(tenant: &str) -> Tenancy {
         platform_keyspace: format!("p_{tenant}"),
         tenant_role: role(format!("t_{tenant}")),
         platform_role: role(format!("p_{tenant}")),
-        datacenter: DATACENTER.to_owned(),
-        replication_factor: 1,
+        replication,
     }
 }
 
@@ -142,28 +174,27 @@ pub fn names(tenancy: &Tenancy) -> TenancyNames {
     }
 }
 
-/// A tenant of its own, with a store as the platform's role.
+/// A tenant of its own, with a database as the platform's role.
 pub struct Tenant {
     pub admin: Arc<dyn StoreAdmin>,
-    pub store: CassandraStore,
+    pub store: Arc<dyn Store>,
     pub keyspace: String,
-    pub ledger: CassandraLedger,
+    pub ledger: Arc<dyn Ledger>,
 }
 
-pub async fn tenant(name: &str) -> Tenant {
-    let admin = admin().await;
-    let tenancy = tenancy(name);
+pub async fn tenant(on: &dyn Server, name: &str) -> Tenant {
+    let admin = admin(on).await;
+    let tenancy = tenancy(on, name);
     converge(|| admin.ensure_tenancy(&tenancy)).await;
-    let role = &tenancy.platform_role;
-    let store = CassandraStore::connect(
-        connection(&role.name, &role.password).await,
-        StoreOptions::default(),
-    );
-    let ledger = store.ledger(&tenancy.platform_keyspace);
+    let database = database(login_of(on, &tenancy.platform_role));
     Tenant {
         admin,
-        store,
+        store: database.store(),
+        ledger: database.ledger(&tenancy.platform_keyspace),
         keyspace: tenancy.keyspace,
-        ledger,
     }
+}
+
+pub fn database(connection: Connection) -> Arc<dyn Database> {
+    simbdp_coredms::open(connection, Options::default())
 }

@@ -79,6 +79,10 @@ impl Publisher for FakePublisher {
         messages.into_iter().enumerate().map(publish).collect()
     }
 
+    async fn depth(&self, queue: &str) -> Result<u64, PublishError> {
+        Ok(self.queue(queue).len() as u64)
+    }
+
     async fn ready(&self) -> bool {
         self.failing.lock().unwrap().is_none()
     }

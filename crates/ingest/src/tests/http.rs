@@ -16,7 +16,7 @@ use simbdp_api::pipeline::Compression;
 use tokio::net::TcpListener;
 
 use super::fakes::Queue;
-use super::rig::work;
+use super::rig::{message, work};
 
 #[derive(Clone, Default)]
 struct Gateway {
@@ -191,7 +191,11 @@ async fn readiness_says_what_is_missing() {
     readiness.table_prepared();
     let (status, text) = get("/readyz").await;
     assert!(status == 503 && text.contains("broker"), "{text}");
-    readiness.broker_connected(Arc::new(Queue::default()));
+    let (_, text) = get("/metrics").await;
+    assert!(text.contains("} NaN"), "the backlog is not known: {text}");
+    let queue = Queue::default();
+    queue.put(message("a:0", "{}", 0), 0);
+    readiness.broker_connected(Arc::new(queue), "ingest.p".to_owned());
     assert_eq!(get("/readyz").await.0, 200);
     metrics.wrote(7, 1, std::time::Duration::from_millis(3));
     let (_, text) = get("/metrics").await;
@@ -199,6 +203,8 @@ async fn readiness_says_what_is_missing() {
         text.contains("simbdp_ingest_rows_total{tenant=\"t\",pipeline=\"p\"} 7"),
         "{text}"
     );
+    let waiting = "simbdp_ingest_backlog{tenant=\"t\",pipeline=\"p\"} 1.0";
+    assert!(text.contains(waiting), "{text}");
     drop(client);
     shutdown.expire();
     server.await.unwrap().unwrap();

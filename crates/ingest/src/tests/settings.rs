@@ -42,6 +42,7 @@ fn mounted() -> TempDir {
     });
     write_file(&root.path().join("pipelines/p.json"), &config.to_string());
     for (file, text) in [
+        ("bindings/coredms/type", "cassandra"),
         ("bindings/coredms/host", "coredms.tenant-t.svc"),
         ("bindings/coredms/port", "9042\n"),
         ("bindings/coredms/username", "p_t"),
@@ -72,7 +73,7 @@ fn settings_are_what_is_mounted() {
         ),
         ("p_t", "hunter2")
     );
-    assert_eq!(settings.datacenter.as_deref(), Some("dc1"));
+    assert_eq!(settings.coredms_options.datacenter.as_deref(), Some("dc1"));
     assert_eq!(settings.internal_token, "token");
     assert_eq!(settings.ledger_keyspace, "p_t");
     assert_eq!(settings.config.generation, 3);

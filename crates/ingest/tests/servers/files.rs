@@ -7,12 +7,18 @@ use async_compression::tokio::write::ZstdEncoder;
 use async_compression::zstd::CParameter;
 use axum::body::Bytes;
 use serde_json::json;
+use simbdp_api::common::Engine;
 use simbdp_api::pipeline::Compression;
 use simbdp_api::wire::rest::FileState;
-use simbdp_coredms::Ledger;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Pipeline, until};
+use crate::support::{Pipeline, on_each_engine, until};
+
+on_each_engine! {
+    a_file_goes_from_the_queue_into_the_table
+    memory_does_not_depend_on_the_size_of_the_file
+    killed_between_write_and_acknowledgement_and_in_mid_file_nothing_is_lost_or_doubled
+}
 
 fn mode() -> serde_json::Value {
     json!({"type": "batch", "formats": ["csv"], "compression": ["none", "zstd"], "maxFileSize": 1 << 30})
@@ -43,9 +49,8 @@ async fn assert_whole(pipeline: &Pipeline, rows: i32) {
     }
 }
 
-#[tokio::test]
-async fn a_file_goes_from_the_queue_into_the_table() {
-    let pipeline = Pipeline::new("files", mode()).await;
+async fn a_file_goes_from_the_queue_into_the_table(engine: Engine) {
+    let pipeline = Pipeline::new(engine, "files", mode()).await;
     let mut app = pipeline.start().await;
     let mut content = csv(20_000);
     content.push_str("x,not a number,n\n");
@@ -64,11 +69,11 @@ async fn a_file_goes_from_the_queue_into_the_table() {
         pipeline.gateway.state.content.lock().unwrap().is_empty()
     })
     .await;
-    assert!(
-        app.metrics().await.contains(
-            "simbdp_ingest_files_total{tenant=\"files\",pipeline=\"p\",result=\"done\"} 1"
-        )
+    let counted = format!(
+        "simbdp_ingest_files_total{{tenant=\"{}\",pipeline=\"p\",result=\"done\"}} 1",
+        pipeline.tenant
     );
+    assert!(app.metrics().await.contains(&counted));
     assert!(app.stop().await.success());
     let log = app.log();
     assert_eq!(log.matches("\"file ended\"").count(), 1, "{log}");
@@ -76,9 +81,8 @@ async fn a_file_goes_from_the_queue_into_the_table() {
     assert_eq!(pipeline.ledger.totals("p").await.unwrap().rows, 20_000);
 }
 
-#[tokio::test]
-async fn memory_does_not_depend_on_the_size_of_the_file() {
-    let pipeline = Pipeline::new("memory", mode()).await;
+async fn memory_does_not_depend_on_the_size_of_the_file(engine: Engine) {
+    let pipeline = Pipeline::new(engine, "memory", mode()).await;
     let mut app = pipeline.start().await;
     // One row in a hundred is good, so that the sink is not what the time is spent in.
     let mut content = String::from("all,id,name\n");
@@ -97,17 +101,19 @@ async fn memory_does_not_depend_on_the_size_of_the_file() {
         assert_eq!((file.accepted, file.rejected), (Some(5_000), Some(495_000)));
     }
     let peak = app.peak_memory();
-    println!("peak resident memory: {} KiB", peak / 1024);
-    assert!(peak < 64 << 20, "{peak} bytes");
+    println!("peak memory: {} KiB", peak / 1024);
+    // A release's own file has 20 MiB at most of 64.
+    assert!(peak < 44 << 20, "{peak} bytes");
     assert!(app.stop().await.success());
 }
 
 #[cfg(feature = "failpoints")]
-#[tokio::test]
-async fn killed_between_write_and_acknowledgement_and_in_mid_file_nothing_is_lost_or_doubled() {
-    let pipeline = Pipeline::new("killed", mode()).await;
+async fn killed_between_write_and_acknowledgement_and_in_mid_file_nothing_is_lost_or_doubled(
+    engine: Engine,
+) {
+    let pipeline = Pipeline::new(engine, "killed", mode()).await;
     for (point, action) in [
-        ("mid-file", "5*off->abort"),
+        ("mid-file", "2*off->abort"),
         ("after-write", "abort"),
         ("after-ledger", "abort"),
     ] {

@@ -1,4 +1,4 @@
-//! The program itself against a real Cassandra and a real RabbitMQ. The gateway's internal API is a stand-in.
+//! The program itself against a real Cassandra, a real MongoDB and a real RabbitMQ. The gateway's internal API is a stand-in.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

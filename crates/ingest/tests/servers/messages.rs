@@ -1,10 +1,16 @@
 //! Messages from the queue into the table, through the program.
 
 use serde_json::json;
+use simbdp_api::common::Engine;
 use simbdp_broker::Message;
-use simbdp_coredms::Ledger;
 
-use crate::support::{Pipeline, thing, until};
+use crate::support::{Pipeline, on_each_engine, thing, until};
+
+on_each_engine! {
+    messages_go_into_the_table_and_bad_ones_into_the_dead_letter_queue
+    fifty_roll_outs_under_load_lose_and_condemn_nothing
+    killed_between_write_and_acknowledgement_nothing_is_lost_or_condemned
+}
 
 fn mode() -> serde_json::Value {
     json!({"type": "stream", "maxMessageSize": 1_024})
@@ -18,9 +24,8 @@ async fn assert_whole(pipeline: &Pipeline, rows: i32) {
     }
 }
 
-#[tokio::test]
-async fn messages_go_into_the_table_and_bad_ones_into_the_dead_letter_queue() {
-    let pipeline = Pipeline::new("messages", mode()).await;
+async fn messages_go_into_the_table_and_bad_ones_into_the_dead_letter_queue(engine: Engine) {
+    let pipeline = Pipeline::new(engine, "messages", mode()).await;
     let mut app = pipeline.start().await;
     pipeline.publish((0..2_000).map(thing).collect()).await;
     pipeline
@@ -39,9 +44,8 @@ async fn messages_go_into_the_table_and_bad_ones_into_the_dead_letter_queue() {
     assert_eq!((totals.rows, totals.rejected), (2_000, 1));
 }
 
-#[tokio::test]
-async fn fifty_roll_outs_under_load_lose_and_condemn_nothing() {
-    let pipeline = Pipeline::new("rollouts", mode()).await;
+async fn fifty_roll_outs_under_load_lose_and_condemn_nothing(engine: Engine) {
+    let pipeline = Pipeline::new(engine, "rollouts", mode()).await;
     for rollout in 0..50 {
         let mut app = pipeline.start().await;
         pipeline
@@ -60,9 +64,8 @@ async fn fifty_roll_outs_under_load_lose_and_condemn_nothing() {
 }
 
 #[cfg(feature = "failpoints")]
-#[tokio::test]
-async fn killed_between_write_and_acknowledgement_nothing_is_lost_or_condemned() {
-    let pipeline = Pipeline::new("killedstream", mode()).await;
+async fn killed_between_write_and_acknowledgement_nothing_is_lost_or_condemned(engine: Engine) {
+    let pipeline = Pipeline::new(engine, "killedstream", mode()).await;
     for kill in 0..5 {
         let mut app = pipeline.start().await;
         app.fail_at("after-write", "abort").await;

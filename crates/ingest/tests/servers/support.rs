@@ -13,6 +13,7 @@ use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, put};
 use sha2::{Digest, Sha256};
+use simbdp_api::common::Engine;
 use simbdp_api::names::{PipelineName, TenantName};
 use simbdp_api::pipeline::{Compression, Format, TableSpec};
 use simbdp_api::wire::rest::{FileRecord, FileState};
@@ -21,14 +22,15 @@ use simbdp_broker::admin::{AdminConnector as _, BrokerAdmin, PipelineQueues};
 use simbdp_broker::queue::HeaderValue;
 use simbdp_broker::rabbitmq::{PublisherOptions, RabbitConnector, RabbitPublisher};
 use simbdp_broker::{ConnectionSource, Message, Publisher};
-use simbdp_coredms::admin::{AdminError, ClusterSetup, RoleLogin, StoreAdmin, Tenancy};
-use simbdp_coredms::cassandra::{
-    CassandraConnector, CassandraLedger, CassandraStore, StoreOptions,
+use simbdp_coredms::admin::{
+    AdminError, ClusterSetup, EngineSetup, ReplicaSet, Replication, RoleLogin, StoreAdmin, Tenancy,
 };
+use simbdp_coredms::binding::binding_type;
 use simbdp_coredms::store::{RowQuery, StoreError, Table};
-use simbdp_coredms::{AdminConnector as _, Connection, Ledger, Store};
+use simbdp_coredms::{AdminConnector as _, Connection, Connectors, Ledger, Options};
 use simbdp_record::Value;
 use simbdp_testkit::cassandra::{Cassandra, DATACENTER};
+use simbdp_testkit::mongodb::{self, MongoDb};
 use simbdp_testkit::rabbitmq::RabbitMq;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -40,37 +42,78 @@ pub const TOKEN: &str = "internal";
 pub const VERSION: i64 = 1_700_000_000_000_000;
 const LIMIT: Duration = Duration::from_secs(120);
 
-struct Servers {
-    cassandra: Cassandra,
-    rabbitmq: RabbitMq,
-}
+static RABBITMQ: OnceCell<RabbitMq> = OnceCell::const_new();
+static CASSANDRA: OnceCell<Cassandra> = OnceCell::const_new();
+static MONGODB: OnceCell<MongoDb> = OnceCell::const_new();
 
-static SERVERS: OnceCell<Servers> = OnceCell::const_new();
-
-async fn servers() -> &'static Servers {
-    SERVERS
+async fn rabbitmq() -> &'static RabbitMq {
+    RABBITMQ
         .get_or_init(|| async {
             let _ = rustls::crypto::ring::default_provider().install_default();
-            let (cassandra, rabbitmq) = tokio::join!(Cassandra::start(1), RabbitMq::start());
-            Servers {
-                cassandra: cassandra.unwrap(),
-                rabbitmq: rabbitmq.unwrap(),
-            }
+            RabbitMq::start().await.unwrap()
         })
         .await
 }
 
+/// Runs each case on each engine; the name of a test shows both.
+macro_rules! on_each_engine {
+    ($($case:ident)*) => {
+        mod cassandra {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(simbdp_api::common::Engine::Cassandra).await;
+            })*
+        }
+        mod mongodb {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(simbdp_api::common::Engine::MongoDB).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_each_engine;
+
+/// Where the database of an engine is, and how it is set up.
+async fn coredms(engine: Engine) -> (Vec<String>, EngineSetup) {
+    match engine {
+        Engine::Cassandra => {
+            let start = || async { Cassandra::start(1).await.unwrap() };
+            let server = CASSANDRA.get_or_init(start).await;
+            (server.endpoints(), EngineSetup::Cassandra(replication()))
+        }
+        Engine::MongoDB => {
+            let start = || async { MongoDb::start(1).await.unwrap() };
+            let server = MONGODB.get_or_init(start).await;
+            let set = ReplicaSet {
+                name: mongodb::REPLICA_SET.into(),
+                members: server.endpoints(),
+                keyfile: server.keyfile().into(),
+                election_timeout: mongodb::ELECTION_TIMEOUT,
+                heartbeat_interval: mongodb::HEARTBEAT_INTERVAL,
+            };
+            (server.endpoints(), EngineSetup::MongoDB(set))
+        }
+    }
+}
+
+fn replication() -> Replication {
+    Replication {
+        datacenter: DATACENTER.into(),
+        factor: 1,
+    }
+}
+
 /// The database as the operator sees it. Sessions live in the runtime that opened them, which is the test's own.
-async fn coredms_admin(servers: &Servers) -> Arc<dyn StoreAdmin> {
+async fn coredms_admin(engine: Engine) -> Arc<dyn StoreAdmin> {
+    let (endpoints, engine) = coredms(engine).await;
     let setup = ClusterSetup {
         superuser: "operator".into(),
         password: "operator".into(),
-        datacenter: DATACENTER.into(),
-        replication_factor: 1,
+        engine,
     };
-    let connector = CassandraConnector::new();
+    let connector = Connectors::new();
     loop {
-        let endpoints = servers.cassandra.endpoints();
         match connector.bootstrap(&endpoints, &setup).await {
             Ok(admin) => return admin,
             Err(AdminError::Unavailable(_)) => sleep(Duration::from_millis(100)).await,
@@ -91,12 +134,12 @@ pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
 /// A tenant with one pipeline.
 pub struct Pipeline {
     pub mounted: TempDir,
-    pub ledger: CassandraLedger,
+    pub ledger: Arc<dyn Ledger>,
     pub publisher: RabbitPublisher,
     pub gateway: Gateway,
     table: Arc<dyn Table>,
     broker_admin: Arc<dyn BrokerAdmin>,
-    tenant: TenantName,
+    pub tenant: TenantName,
     pipeline: PipelineName,
 }
 
@@ -114,12 +157,13 @@ pub fn table() -> TableSpec {
 }
 
 impl Pipeline {
-    pub async fn new(tenant: &str, mode: serde_json::Value) -> Self {
-        let servers = servers().await;
+    pub async fn new(engine: Engine, tenant: &str, mode: serde_json::Value) -> Self {
+        // The broker is the same for all engines.
+        let tenant = format!("{tenant}-{}", binding_type(engine));
         let tenant = TenantName::new(tenant).unwrap();
         let pipeline = PipelineName::new("p").unwrap();
-        let login = coredms_tenancy(servers, &tenant).await;
-        let broker = broker_tenancy(servers, &tenant, &pipeline).await;
+        let login = coredms_tenancy(engine, &tenant).await;
+        let broker = broker_tenancy(&tenant, &pipeline).await;
         let mounted = tempfile::tempdir().unwrap();
         let config = serde_json::json!({
             "tenant": tenant, "pipeline": pipeline, "generation": 1, "mode": mode,
@@ -129,6 +173,7 @@ impl Pipeline {
         for (path, text) in [
             ("pipelines/p.json", config.to_string()),
             ("internal/token", TOKEN.to_owned()),
+            ("bindings/coredms/type", binding_type(engine).to_owned()),
             ("bindings/coredms/host", host.to_owned()),
             ("bindings/coredms/port", port.to_owned()),
             ("bindings/coredms/username", login.username.clone()),
@@ -148,9 +193,9 @@ impl Pipeline {
         ] {
             write(&mounted.path().join(path), &text);
         }
-        let store = CassandraStore::connect(login, StoreOptions::default());
+        let database = simbdp_coredms::open(login, Options::default());
         let prepared = loop {
-            match store.table(&tenant.keyspace(), &table()).await {
+            match database.store().table(&tenant.keyspace(), &table()).await {
                 Ok(table) => break table,
                 Err(StoreError::Transient(_)) => sleep(Duration::from_millis(100)).await,
                 Err(error) => panic!("{error}"),
@@ -158,7 +203,7 @@ impl Pipeline {
         };
         Self {
             mounted,
-            ledger: store.ledger(&tenant.platform_keyspace()),
+            ledger: database.ledger(&tenant.platform_keyspace()),
             publisher: RabbitPublisher::new(
                 ConnectionSource::fixed(broker.connection),
                 PublisherOptions::default(),
@@ -303,7 +348,7 @@ impl Pipeline {
     }
 }
 
-async fn coredms_tenancy(servers: &Servers, tenant: &TenantName) -> Connection {
+async fn coredms_tenancy(engine: Engine, tenant: &TenantName) -> Connection {
     let role = |name: String| RoleLogin {
         password: format!("of {name}"),
         name,
@@ -313,10 +358,9 @@ async fn coredms_tenancy(servers: &Servers, tenant: &TenantName) -> Connection {
         platform_keyspace: tenant.platform_keyspace(),
         tenant_role: role(tenant.tenant_role()),
         platform_role: role(tenant.platform_role()),
-        datacenter: DATACENTER.into(),
-        replication_factor: 1,
+        replication: Some(replication()),
     };
-    let admin = coredms_admin(servers).await;
+    let admin = coredms_admin(engine).await;
     until("the tenancy is there", async || {
         match admin.ensure_tenancy(&tenancy).await {
             Ok(()) => admin
@@ -329,7 +373,8 @@ async fn coredms_tenancy(servers: &Servers, tenant: &TenantName) -> Connection {
     })
     .await;
     Connection {
-        endpoints: servers.cassandra.endpoints(),
+        engine,
+        endpoints: coredms(engine).await.0,
         username: tenancy.platform_role.name,
         password: tenancy.platform_role.password,
     }
@@ -340,16 +385,10 @@ struct BrokerTenancy {
     connection: simbdp_broker::Connection,
 }
 
-async fn broker_tenancy(
-    servers: &Servers,
-    tenant: &TenantName,
-    pipeline: &PipelineName,
-) -> BrokerTenancy {
+async fn broker_tenancy(tenant: &TenantName, pipeline: &PipelineName) -> BrokerTenancy {
+    let rabbitmq = rabbitmq().await;
     let connector = RabbitConnector::new().unwrap();
-    let admin = connector
-        .connect(&servers.rabbitmq.management())
-        .await
-        .unwrap();
+    let admin = connector.connect(&rabbitmq.management()).await.unwrap();
     let (vhost, user, password) = (tenant.vhost(), tenant.broker_user(), "password".to_owned());
     let tenancy = simbdp_broker::admin::Tenancy {
         vhost: vhost.clone(),
@@ -369,7 +408,7 @@ async fn broker_tenancy(
     admin.ensure_queues(&queues).await.unwrap();
     BrokerTenancy {
         admin,
-        connection: servers.rabbitmq.connection(&vhost, &user, &password),
+        connection: rabbitmq.connection(&vhost, &user, &password),
     }
 }
 
@@ -441,20 +480,17 @@ impl App {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Largest resident memory so far, in bytes.
+    /// Peak resident memory without the pages of the program's own file, of which a build for tests has several times as
+    /// many as a release.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .unwrap();
-        line.trim()
-            .strip_suffix(" kB")
-            .unwrap()
-            .trim()
-            .parse::<u64>()
-            .unwrap()
-            * 1024
+        let bytes = |name: &str| {
+            let mut lines = status.lines();
+            let line = lines.find_map(|line| line.strip_prefix(name)).unwrap();
+            let number = line.trim().strip_suffix(" kB").unwrap().trim();
+            number.parse::<u64>().unwrap() * 1024
+        };
+        bytes("VmHWM:") - bytes("RssFile:")
     }
 }
 

@@ -1,12 +1,11 @@
 //! Claims of contents: the same bytes for one pipeline are one file.
 
-use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::FileWork;
-use uuid::Uuid;
 
 use super::CassandraLedger;
 use super::statements::transact;
 use crate::ledger::Claim;
+use crate::ledger::values::holds;
 use crate::store::StoreError;
 
 /// How often a claim changes hands before the caller tries again later.
@@ -24,7 +23,7 @@ impl CassandraLedger {
                 }
                 Some(first) if first == work.id => return Ok(Claim::Granted),
                 Some(first) => {
-                    if !work.force && self.holds(first).await? {
+                    if !work.force && holds(self.state(first).await?) {
                         return Ok(Claim::TakenBy(first));
                     }
                     let values = (work.id, &work.pipeline, &work.sha256, first);
@@ -39,16 +38,6 @@ impl CassandraLedger {
         Err(StoreError::Transient(
             "the claim of the content changes hands all the time".to_owned(),
         ))
-    }
-
-    /// Whether a holder's claim counts: it is in the ledger, and what it holds will show or shows.
-    async fn holds(&self, holder: Uuid) -> Result<bool, StoreError> {
-        Ok(match self.state(holder).await? {
-            None | Some(FileState::Failed | FileState::Duplicate) => false,
-            Some(
-                FileState::Staged | FileState::Queued | FileState::Ingesting | FileState::Done,
-            ) => true,
-        })
     }
 
     pub(super) async fn release_content(&self, work: &FileWork) -> Result<(), StoreError> {

@@ -11,18 +11,13 @@ use scylla::statement::prepared::PreparedStatement;
 use simbdp_api::pipeline::{Order, Period};
 use uuid::Uuid;
 
-use super::super::schema::TableDef;
 use super::CassandraLedger;
 use super::statements::{Preparer, rows, transact};
+use crate::declaration::TableDef;
+use crate::ledger::values::{ATTEMPTS_SECONDS, MARKS, period};
 use crate::store::StoreError;
 
-/// Marks kept beside a number: more than changes that come between a time-out and the look after it.
-const MARKS: usize = 32;
 const ROUNDS: usize = 60;
-const HOUR_MILLIS: i64 = 3_600_000;
-const DAY_SECONDS: i32 = 86_400;
-/// How long attempts at a message are remembered after the last one.
-const ATTEMPTS_SECONDS: i32 = 30 * DAY_SECONDS;
 
 /// A table of counters with a key of two texts.
 pub(super) fn table(name: &str, first: &str, second: &str) -> TableDef {
@@ -198,20 +193,6 @@ impl Counter {
     }
 }
 
-/// Key of the period that a time lies in, and how long it is worth keeping.
-fn period(per: Period, at_millis: i64) -> (String, i32) {
-    match per {
-        Period::Hour => (
-            format!("hour-{}", at_millis.div_euclid(HOUR_MILLIS)),
-            2 * DAY_SECONDS,
-        ),
-        Period::Day => (
-            format!("day-{}", at_millis.div_euclid(24 * HOUR_MILLIS)),
-            3 * DAY_SECONDS,
-        ),
-    }
-}
-
 impl CassandraLedger {
     pub(super) async fn count(
         &self,
@@ -279,8 +260,7 @@ impl CassandraLedger {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, Count, MARKS, period};
-    use simbdp_api::pipeline::Period;
+    use super::{Change, Count, MARKS};
     use uuid::Uuid;
 
     const UP: Change = Change {
@@ -315,14 +295,5 @@ mod tests {
         let count = count.unwrap();
         assert_eq!((count.n, count.marks.len()), (100, MARKS));
         assert_eq!(count.marks.last(), Some(&Uuid::from_u128(99)));
-    }
-
-    #[test]
-    fn periods_are_in_utc() {
-        let (last, _) = period(Period::Day, 86_399_999);
-        let (next, _) = period(Period::Day, 86_400_000);
-        assert_eq!((last.as_str(), next.as_str()), ("day-0", "day-1"));
-        assert_eq!(period(Period::Hour, 3_600_000).0, "hour-1");
-        assert_eq!(period(Period::Hour, -1).0, "hour--1");
     }
 }

@@ -3,32 +3,15 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use scylla::DeserializeRow;
 use scylla::value::CqlTimestamp;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use simbdp_api::wire::rest::{FileRecord, FileState};
 use simbdp_api::wire::work::FileWork;
 use uuid::Uuid;
 
 use super::CassandraLedger;
 use super::statements::{rows, transact};
+use crate::ledger::values::{is_end, name, named, signed, unsigned};
 use crate::ledger::{Claim, Outcome, Taken};
 use crate::store::StoreError;
-
-/// The name of a unit variant as JSON has it: the ledger speaks like the API.
-fn name(variant: impl Serialize) -> Result<String, StoreError> {
-    match serde_json::to_value(variant) {
-        Ok(serde_json::Value::String(name)) => Ok(name),
-        other => Err(StoreError::Permanent(format!("not a name: {other:?}"))),
-    }
-}
-
-fn named<T: DeserializeOwned>(name: &str) -> Result<T, StoreError> {
-    serde_json::from_value(serde_json::Value::String(name.to_owned())).map_err(|error| {
-        StoreError::Permanent(format!(
-            "the ledger has a value that this version does not know: {error}"
-        ))
-    })
-}
 
 fn now() -> CqlTimestamp {
     CqlTimestamp(Utc::now().timestamp_millis())
@@ -59,14 +42,6 @@ pub(super) struct FileRow {
     rejects: Option<String>,
     error: Option<String>,
     duplicate_of: Option<Uuid>,
-}
-
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl FileRow {
@@ -146,10 +121,8 @@ impl CassandraLedger {
         match self.state(work.id).await? {
             // Entered before it claims: see the module.
             None => self.enter(work).await?,
-            Some(state @ (FileState::Done | FileState::Failed | FileState::Duplicate)) => {
-                return Ok(Taken::Ended(state));
-            }
-            Some(FileState::Staged | FileState::Queued | FileState::Ingesting) => {}
+            Some(state) if is_end(state) => return Ok(Taken::Ended(state)),
+            Some(_) => {}
         }
         let (session, statements) = self.open().await?;
         let (answer, ends) = match self.claim_content(work).await? {
@@ -199,22 +172,12 @@ impl CassandraLedger {
 
 #[cfg(test)]
 mod tests {
-    use super::{day, name, named};
-    use simbdp_api::pipeline::Format;
-    use simbdp_api::wire::rest::FileState;
+    use super::day;
     use uuid::{NoContext, Timestamp, Uuid};
 
     #[test]
     fn a_file_lies_in_the_day_of_its_id() {
         let id = Uuid::new_v7(Timestamp::from_unix(NoContext, 1_700_000_000, 0));
         assert_eq!(day(id).to_string(), "2023-11-14");
-    }
-
-    #[test]
-    fn states_are_named_as_in_the_api() {
-        assert_eq!(name(FileState::Ingesting).unwrap(), "Ingesting");
-        assert_eq!(name(Format::Ndjson).unwrap(), "ndjson");
-        assert_eq!(named::<FileState>("Done").unwrap(), FileState::Done);
-        assert!(named::<FileState>("Lost").is_err());
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::CassandraLedger;
 use super::files::day;
 use super::statements::rows;
+use crate::ledger::values::{LARGEST_PAGE, bad_page, signed, unsigned};
 use crate::ledger::{FileQuery, Totals};
 use crate::store::StoreError;
 
@@ -19,8 +20,6 @@ const DAYS: i32 = 400;
 const CHUNK: i32 = 256;
 /// Index entries that one page looks at, so that a rare state does not read the whole ledger.
 const MOST_SCANNED: usize = 4_096;
-/// Most files of a page.
-const LARGEST_PAGE: u32 = 1_000;
 /// Files read at once.
 const AT_ONCE: usize = 16;
 
@@ -60,11 +59,7 @@ impl CassandraLedger {
     pub(super) async fn list(&self, query: &FileQuery) -> Result<FilePage, StoreError> {
         let before = match &query.page {
             None => Uuid::max(),
-            Some(page) => page.parse().map_err(|_| {
-                StoreError::BadQuery(format!(
-                    "`{page}` is not a page of files: pass the nextPage of the page before"
-                ))
-            })?,
+            Some(page) => page.parse().map_err(|_| bad_page(page))?,
         };
         let mut page = Page {
             query,
@@ -140,7 +135,6 @@ impl CassandraLedger {
         totals: Totals,
     ) -> Result<(), StoreError> {
         let (session, statements) = self.open().await?;
-        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let micros = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros());
@@ -161,9 +155,7 @@ impl CassandraLedger {
         let (session, statements) = self.open().await?;
         let found: Vec<(Option<i64>, Option<i64>)> =
             rows(&session, &statements.totals, (pipeline,)).await?;
-        let add = |sum: u64, number: Option<i64>| {
-            sum.saturating_add(number.and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
-        };
+        let add = |sum: u64, number: Option<i64>| sum.saturating_add(number.map_or(0, unsigned));
         Ok(found
             .into_iter()
             .fold(Totals::default(), |sum, (rows, rejected)| Totals {

@@ -24,8 +24,8 @@ use simbdp_api::wire::work::FileWork;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::schema::TableDef;
 use super::store::Shared;
+use crate::declaration::TableDef;
 use crate::ledger::{Claim, FileQuery, Ledger, Outcome, Taken, Totals};
 use crate::store::StoreError;
 use statements::Statements;

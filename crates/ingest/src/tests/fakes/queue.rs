@@ -230,6 +230,9 @@ impl Publisher for Queue {
             })
             .collect()
     }
+    async fn depth(&self, _: &str) -> Result<u64, PublishError> {
+        Ok(self.state.lock().unwrap().ready.len() as u64)
+    }
     async fn ready(&self) -> bool {
         true
     }

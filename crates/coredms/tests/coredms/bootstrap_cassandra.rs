@@ -3,19 +3,17 @@
 use scylla::client::session::Session;
 use scylla::value::CqlValue;
 use simbdp_coredms::AdminConnector;
-use simbdp_coredms::admin::AdminError;
 use simbdp_coredms::cassandra::CassandraConnector;
 
-use crate::server::{
-    PASSWORD, SUPERUSER, connection, converge, eventually, login, query, server, setup, superuser,
-};
+use crate::on_cassandra::{OnCassandra, query};
+use crate::server::{PASSWORD, SUPERUSER, Server, cassandra, converge, eventually};
 
 const REPLICATED: &str =
     "ALTER KEYSPACE system_auth WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}";
 
 /// Brings back what a new database has, but for the superuser of these tests.
-async fn forget(superuser_of_this_test: &str) {
-    let session = superuser().await;
+async fn forget(on: &OnCassandra, superuser_of_this_test: &str) {
+    let session = on.superuser().await;
     for cql in [
         "ALTER ROLE cassandra WITH PASSWORD = 'cassandra' AND LOGIN = true AND SUPERUSER = true",
         "ALTER KEYSPACE system_auth WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}",
@@ -24,7 +22,7 @@ async fn forget(superuser_of_this_test: &str) {
         run(&session, cql).await;
     }
     eventually("the default superuser logs in", || async {
-        login("cassandra", "cassandra").await.is_ok()
+        on.login("cassandra", "cassandra").await.is_ok()
     })
     .await;
 }
@@ -46,8 +44,8 @@ async fn run(session: &Session, cql: &str) {
     .await;
 }
 
-async fn assert_settled(name: &str, password: &str) {
-    let session = login(name, password).await.unwrap();
+async fn assert_settled(on: &OnCassandra, name: &str, password: &str) {
+    let session = on.login(name, password).await.unwrap();
     let role = query(
         &session,
         "SELECT can_login, is_superuser FROM system_auth.roles WHERE role = 'cassandra'",
@@ -63,14 +61,14 @@ async fn assert_settled(name: &str, password: &str) {
     let text = format!("{:?}", replication[0]);
     assert!(text.contains("NetworkTopologyStrategy"), "{text}");
     eventually("the default superuser is shut out", || async {
-        login("cassandra", "cassandra").await.is_err()
+        on.login("cassandra", "cassandra").await.is_err()
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_crash_after_any_step_is_made_good() {
-    server().await;
+    let on = cassandra().await;
     let mut steps: Vec<String> = Vec::new();
     for (n, next) in [
         None,
@@ -85,15 +83,15 @@ async fn a_crash_after_any_step_is_made_good() {
     .into_iter()
     .enumerate()
     {
-        forget("boot").await;
+        forget(on, "boot").await;
         steps.extend(next);
-        let session = login("cassandra", "cassandra").await.unwrap();
+        let session = on.login("cassandra", "cassandra").await.unwrap();
         for step in &steps {
             run(&session, step).await;
         }
         drop(session);
-        let setup = setup("boot", "first");
-        let endpoints = server().await.endpoints();
+        let setup = on.setup("boot", "first");
+        let endpoints = on.endpoints();
         converge(|| async {
             CassandraConnector::new()
                 .bootstrap(&endpoints, &setup)
@@ -101,23 +99,24 @@ async fn a_crash_after_any_step_is_made_good() {
         })
         .await;
         eventually(&format!("settled from state {n}"), || async {
-            login("boot", "first").await.is_ok()
+            on.login("boot", "first").await.is_ok()
         })
         .await;
-        assert_settled("boot", "first").await;
+        assert_settled(on, "boot", "first").await;
     }
-    let session = superuser().await;
+    let session = on.superuser().await;
     run(&session, "DROP ROLE boot").await;
 }
 
 #[tokio::test]
 async fn a_second_bootstrap_writes_nothing() {
-    let session = superuser().await;
+    let on = cassandra().await;
+    let session = on.superuser().await;
     let written = "SELECT WRITETIME(salted_hash), WRITETIME(is_superuser) FROM system_auth.roles WHERE role = 'simbdp_operator'";
     let before = query(&session, written).await;
     let connector = CassandraConnector::new();
-    let setup = setup(SUPERUSER, PASSWORD);
-    let endpoints = server().await.endpoints();
+    let setup = on.setup(SUPERUSER, PASSWORD);
+    let endpoints = on.endpoints();
     for _ in 0..2 {
         let admin = connector.bootstrap(&endpoints, &setup).await.unwrap();
         assert!(
@@ -130,30 +129,4 @@ async fn a_second_bootstrap_writes_nothing() {
         );
     }
     assert_eq!(query(&session, written).await, before);
-}
-
-#[tokio::test]
-async fn a_wrong_password_is_told_from_a_database_that_is_down() {
-    let connector = CassandraConnector::new();
-    let wrong = connection(SUPERUSER, "wrong").await;
-    match connector.connect(&wrong).await.err() {
-        Some(AdminError::LoginRefused { username, reason }) => {
-            assert_eq!(username, SUPERUSER);
-            assert!(!reason.contains("wrong"), "{reason}");
-        }
-        other => panic!("{other:?}"),
-    }
-    let mut down = connection(SUPERUSER, PASSWORD).await;
-    down.endpoints = vec!["127.0.0.1:1".to_owned()];
-    assert!(matches!(
-        connector.connect(&down).await.err(),
-        Some(AdminError::Unavailable(_))
-    ));
-    // Nobody answers at one address: what the other one says counts.
-    let mut half = wrong;
-    half.endpoints.insert(0, "127.0.0.1:1".to_owned());
-    assert!(matches!(
-        connector.connect(&half).await.err(),
-        Some(AdminError::LoginRefused { .. })
-    ));
 }

@@ -1,0 +1,60 @@
+//! The connectors of all engines as one.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use simbdp_api::common::Engine;
+
+use crate::Connection;
+use crate::admin::{AdminConnector, AdminError, ClusterSetup, EngineSetup, StoreAdmin};
+use crate::cassandra::CassandraConnector;
+use crate::mongodb::MongoConnector;
+
+/// Logs in to databases of every engine as the operator. Cheap to clone; sessions are kept while they are used.
+#[derive(Clone, Default)]
+pub struct Connectors {
+    cassandra: CassandraConnector,
+    mongodb: MongoConnector,
+}
+
+impl Connectors {
+    /// Connectors without any session yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn of(&self, engine: Engine) -> &dyn AdminConnector {
+        match engine {
+            Engine::Cassandra => &self.cassandra,
+            Engine::MongoDB => &self.mongodb,
+        }
+    }
+}
+
+#[async_trait]
+impl AdminConnector for Connectors {
+    async fn bootstrap(
+        &self,
+        endpoints: &[String],
+        setup: &ClusterSetup,
+    ) -> Result<Arc<dyn StoreAdmin>, AdminError> {
+        let engine = match setup.engine {
+            EngineSetup::Cassandra(_) => Engine::Cassandra,
+            EngineSetup::MongoDB(_) => Engine::MongoDB,
+        };
+        self.of(engine).bootstrap(endpoints, setup).await
+    }
+
+    async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
+        self.of(connection.engine).connect(connection).await
+    }
+
+    async fn answers(&self, connection: &Connection) -> Result<(), String> {
+        self.of(connection.engine).answers(connection).await
+    }
+
+    async fn forget(&self, endpoints: &[String]) {
+        self.cassandra.forget(endpoints).await;
+        self.mongodb.forget(endpoints).await;
+    }
+}

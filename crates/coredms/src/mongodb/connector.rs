@@ -1,0 +1,104 @@
+//! Logs in as the operator, and keeps clients for the next reconcile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mongodb::Client;
+
+use super::admin::MongoAdmin;
+use super::bootstrap;
+use super::client::{of_member, of_set, open};
+use crate::Connection;
+use crate::admin::{AdminConnector, AdminError, ClusterSetup, EngineSetup, StoreAdmin};
+use crate::kept::{Kept, LoginFailure};
+
+/// How long the database may take to say who its primary is, and to let somebody in.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one member may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Logs in to MongoDB as the operator. Cheap to clone; clients are kept while they are used.
+#[derive(Clone, Default)]
+pub struct MongoConnector {
+    pub(crate) kept: Kept<Client>,
+}
+
+impl MongoConnector {
+    /// A connector without any client yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A client that is kept.
+    pub(crate) async fn session(&self, login: &Connection) -> Result<Client, AdminError> {
+        self.kept
+            .session(login, open(of_set(login, TIMEOUT), TIMEOUT))
+            .await
+    }
+
+    async fn admin(&self, endpoints: &[String], client: Client) -> Arc<dyn StoreAdmin> {
+        Arc::new(MongoAdmin {
+            client,
+            endpoints: endpoints.to_vec(),
+            changes: self.kept.lock(endpoints).await,
+            connector: self.clone(),
+        })
+    }
+
+    /// Whether the user logs in with this password.
+    pub(crate) async fn password_fits(
+        &self,
+        login: &Connection,
+        stored_key: &str,
+    ) -> Result<bool, AdminError> {
+        let open = open(of_set(login, TIMEOUT), TIMEOUT);
+        self.kept.password_fits(login, stored_key, open).await
+    }
+}
+
+#[async_trait]
+impl AdminConnector for MongoConnector {
+    async fn bootstrap(
+        &self,
+        endpoints: &[String],
+        setup: &ClusterSetup,
+    ) -> Result<Arc<dyn StoreAdmin>, AdminError> {
+        let EngineSetup::MongoDB(set) = &setup.engine else {
+            return Err(AdminError::Refused {
+                action: "the setup".to_owned(),
+                reason: "the setup is of another engine than MongoDB".to_owned(),
+            });
+        };
+        let client = bootstrap::run(self, endpoints, setup, set).await?;
+        Ok(self.admin(endpoints, client).await)
+    }
+
+    async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
+        let client = self.session(connection).await?;
+        Ok(self.admin(&connection.endpoints, client).await)
+    }
+
+    async fn answers(&self, connection: &Connection) -> Result<(), String> {
+        let Connection {
+            endpoints,
+            username,
+            password,
+            ..
+        } = connection;
+        let member = endpoints.first().map_or("", String::as_str);
+        match open(
+            of_member(member, username, password, ANSWER_TIMEOUT),
+            ANSWER_TIMEOUT,
+        )
+        .await
+        {
+            Ok(_) | Err(LoginFailure::Refused(_)) => Ok(()),
+            Err(LoginFailure::Foreign(reason) | LoginFailure::Unavailable(reason)) => Err(reason),
+        }
+    }
+
+    async fn forget(&self, endpoints: &[String]) {
+        self.kept.forget(endpoints).await;
+    }
+}

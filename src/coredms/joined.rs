@@ -1,0 +1,134 @@
+//! Members that have joined: their addresses and volumes, kept for their pods' next start. [`seen`] tells [pure],
+//! [`record`] keeps it [IO]. A member that comes back with another volume takes the place of the one it was.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use simbdp_coredms::admin::Member;
+
+use super::build::{Platform, joined_members};
+use super::names;
+use super::observe::{Database, MemberPod, Observed};
+use super::validate::ValidatedCoreDms;
+use crate::apply::{Applier, ApplyError};
+use crate::prepare::volume::Joined;
+
+/// Members whose pods serve and that the database sees up at their addresses, by pod.
+pub fn seen(observed: &Observed) -> BTreeMap<String, Joined> {
+    let Database::SetUp { members } = &observed.database else {
+        return BTreeMap::new();
+    };
+    observed
+        .members
+        .iter()
+        .filter_map(|pod| Some((pod.state.name.clone(), joined(pod, members)?)))
+        .collect()
+}
+
+fn joined(pod: &MemberPod, members: &[Member]) -> Option<Joined> {
+    let joined = Joined {
+        address: pod.address.clone()?,
+        volume: pod.volume.clone()?,
+    };
+    let up = |member: &Member| member.up && member.address == joined.address;
+    (pod.state.ready && members.iter().any(up)).then_some(joined)
+}
+
+/// Keeps what is known, with what was seen just now. Members that were not seen keep what was known of them.
+pub async fn record(
+    applier: &Applier,
+    coredms: &ValidatedCoreDms,
+    platform: &Platform,
+    observed: &Observed,
+) -> Result<(), ApplyError> {
+    let seen = seen(observed);
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let name = names::members(&coredms.name);
+    let known = applier
+        .get::<ConfigMap>(Some(&coredms.namespace), &name)
+        .await?;
+    let mut data = known.and_then(|known| known.data).unwrap_or_default();
+    // Two texts always serialise.
+    let texts = seen
+        .into_iter()
+        .map(|(pod, joined)| (pod, serde_json::to_string(&joined).unwrap_or_default()));
+    let before = data.clone();
+    data.extend(texts);
+    if data == before {
+        return Ok(());
+    }
+    applier
+        .apply(&joined_members(coredms, platform, data))
+        .await
+        .map(drop)
+}
+
+/// Forgets a member that has left: the next one of its name is another, and takes nobody's place.
+pub async fn forget(
+    applier: &Applier,
+    coredms: &ValidatedCoreDms,
+    platform: &Platform,
+    ordinal: u16,
+) -> Result<(), ApplyError> {
+    let name = names::members(&coredms.name);
+    let known = applier
+        .get::<ConfigMap>(Some(&coredms.namespace), &name)
+        .await?;
+    let Some(mut data) = known.and_then(|known| known.data) else {
+        return Ok(());
+    };
+    if data
+        .remove(&names::member(&coredms.name, ordinal))
+        .is_none()
+    {
+        return Ok(());
+    }
+    applier
+        .apply(&joined_members(coredms, platform, data))
+        .await
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pods::PodState;
+
+    fn pod(ordinal: u16, ready: bool) -> MemberPod {
+        MemberPod {
+            state: PodState {
+                name: format!("db-{ordinal}"),
+                ready,
+                problem: None,
+            },
+            ordinal,
+            uid: String::new(),
+            current: true,
+            leaving: false,
+            address: Some(format!("10.0.0.{ordinal}")),
+            volume: Some(format!("v-{ordinal}")),
+        }
+    }
+
+    #[test]
+    fn a_member_has_joined_when_both_kubernetes_and_the_database_say_so() {
+        let member = |n: u16, up| Member {
+            address: format!("10.0.0.{n}"),
+            state: String::new(),
+            up,
+        };
+        let observed = Observed {
+            wanted: 4,
+            members: vec![pod(0, true), pod(1, false), pod(2, true), pod(3, true)],
+            database: Database::SetUp {
+                members: vec![member(0, true), member(1, true), member(2, false)],
+            },
+            ..Observed::of_three("db", Database::NotAsked)
+        };
+        let seen = seen(&observed);
+        assert_eq!(seen.keys().collect::<Vec<_>>(), ["db-0"]);
+        assert_eq!(seen["db-0"].volume, "v-0");
+    }
+}
