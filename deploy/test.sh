@@ -8,6 +8,8 @@ root=$PWD
 export PATH=$root/.local/bin:$PATH
 # One way to compile, so that nothing is compiled twice.
 export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true PROFILE=dev
+# A test that fails says what it waited for: the frames of the runtime would hide that.
+export RUST_BACKTRACE=0
 # Minutes each: members of a Cassandra that are restarted one by one, or come and go (those of a MongoDB always are); and
 # every call failing while members come and go.
 readonly LONGER=(members::cassandra::a_change scale::a_cassandra
@@ -22,13 +24,23 @@ mkdir -p .local/log
 
 phase() { printf '\n==> %s (%d s since the start)\n' "$*" "$SECONDS"; }
 
+# What the cluster looks like when a test has failed, beside what the test itself says.
+state() {
+  kubectl get tenants,coredms,ingestpipelines,pods --all-namespaces --output wide
+  kubectl get events --all-namespaces --field-selector type=Warning --sort-by .lastTimestamp
+  kubectl --namespace simbdp-system logs --selector app.kubernetes.io/component=operator --tail=2000
+}
+
 finish() {
   local status=$?
+  if ((status != 0)); then
+    state &>.local/log/state.log || true
+  fi
   if [[ ${SIMBDP_CLUSTER:-local} == local && ${SIMBDP_KEEP_CLUSTER:-} != true ]]; then
     deploy/local/down.sh || status=1
   fi
   if ((status != 0)); then
-    echo "error: the tests failed; logs of the cluster's servers are in .local/log" >&2
+    echo "error: the tests failed; logs of the cluster's servers are in .local/log, what it looked like in .local/log/state.log" >&2
   fi
   exit "$status"
 }

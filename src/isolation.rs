@@ -142,6 +142,7 @@ impl Own {
                 let elsewhere = Connection {
                     engine: other.engine,
                     endpoints: other.database.clone(),
+                    tls: None,
                     ..self.database.clone()
                 };
                 (elsewhere, Options::default())

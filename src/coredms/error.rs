@@ -68,6 +68,7 @@ pub fn database_reason(error: &AdminError) -> &'static str {
     match error {
         AdminError::Unavailable(_) => "DatabaseUnavailable",
         AdminError::LoginRefused { .. } => "LoginRefused",
+        AdminError::Tls(_) => "TlsFailed",
         AdminError::TableConflict { .. } => "TableConflict",
         AdminError::Refused { .. } => "DatabaseRefused",
     }

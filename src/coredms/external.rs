@@ -54,6 +54,9 @@ pub fn validate(coredms: &CoreDms) -> Result<Option<DatabasePlace>, Invalid> {
             None => return Err(Invalid::Address(address.clone())),
         }
     }
+    if let Some(trust) = place.tls() {
+        trust.roots().map_err(Invalid::TrustBundle)?;
+    }
     Ok(Some(place))
 }
 
@@ -130,6 +133,9 @@ pub fn explain(error: &AdminError, place: &DatabasePlace) -> String {
         AdminError::Unavailable(_) => {
             "see whether it runs, is reached from the operator's namespace, and has spec.external.addresses".to_owned()
         }
+        AdminError::Tls(_) => {
+            "see whether spec.external.tls and its trustBundle are as the database has it, and whether the certificate of each member is for what it is reached by".to_owned()
+        }
         AdminError::Refused { .. } | AdminError::TableConflict { .. } => {
             "see whether spec.external.addresses and spec.engine are right, and what the login may do".to_owned()
         }
@@ -139,6 +145,8 @@ pub fn explain(error: &AdminError, place: &DatabasePlace) -> String {
 
 #[cfg(test)]
 mod tests {
+    use simbdp_api::coredms::Tls;
+
     use super::*;
 
     fn coredms(addresses: &str) -> CoreDms {
@@ -165,6 +173,21 @@ mod tests {
         assert_eq!(several, Invalid::SeveralPorts);
         let none = validate(&coredms("['a:70000']")).unwrap_err();
         assert!(none.to_string().contains("`a:70000`"), "{none}");
+    }
+
+    #[test]
+    fn a_trust_bundle_holds_certificates() {
+        let mut coredms = coredms("['a:9042']");
+        let external = coredms.spec.external.as_mut().unwrap();
+        external.tls = Some(Tls {
+            trust_bundle: Some("none".into()),
+        });
+        let invalid = validate(&coredms).unwrap_err().to_string();
+        assert!(
+            invalid.contains("spec.external.tls.trustBundle"),
+            "{invalid}"
+        );
+        assert!(invalid.contains("BEGIN CERTIFICATE"), "{invalid}");
     }
 
     #[test]
@@ -214,6 +237,11 @@ mod tests {
                 "spec.external.addresses",
             ),
             (Answer::Failed(foreign), "DatabaseRefused", "spec.engine"),
+            (
+                Answer::Failed(AdminError::Tls("it has expired".into())),
+                "TlsFailed",
+                "spec.external.tls",
+            ),
         ] {
             let (_, facts) = told(answer);
             let fact = facts.get(DATABASE_READY).unwrap();

@@ -72,5 +72,6 @@ fn read(
         endpoints: place.endpoints(),
         username: of(names::USERNAME)?,
         password: of(names::PASSWORD)?,
+        tls: place.tls().cloned(),
     })
 }

@@ -327,6 +327,7 @@ async fn silent(
             endpoints: vec![format!("{host}:{port}")],
             username: setup.superuser.clone(),
             password: setup.password.clone(),
+            tls: None,
         };
         let why = ctx.coredms.answers(&connection).await.err()?;
         let pod = member.state.name.clone();

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use kube::ResourceExt;
 use simbdp_api::CoreDms;
 use simbdp_api::common::{Engine, ObjectRef};
+use simbdp_api::coredms::Tls;
 use simbdp_api::names::{TenantName, tenant_objects};
+use simbdp_coredms::Trust;
 
 use super::names;
 use crate::objects::namespace_of;
@@ -34,6 +36,15 @@ pub struct Outside {
     pub addresses: Vec<String>,
     /// Secret with the login, in the namespace of the CoreDms.
     pub secret: String,
+    /// Whose certificates it has; [`None`] without TLS.
+    pub tls: Option<Trust>,
+}
+
+fn trust(tls: &Tls) -> Trust {
+    match &tls.trust_bundle {
+        Some(pem) => Trust::Bundle(pem.as_str().into()),
+        None => Trust::Public,
+    }
 }
 
 impl fmt::Display for DatabasePlace {
@@ -69,6 +80,7 @@ impl DatabasePlace {
             external: external.map(|external| Outside {
                 addresses: external.addresses.clone(),
                 secret: external.secret_ref.name.clone(),
+                tls: external.tls.as_ref().map(trust),
             }),
         }
     }
@@ -116,6 +128,11 @@ impl DatabasePlace {
         let outside = self.external.as_ref()?;
         let hosts = outside.addresses.iter().map(|address| split(address).0);
         hosts.map(|host| host.parse().ok()).collect()
+    }
+
+    /// Whose certificates it has; [`None`] where connections are made without TLS.
+    pub fn tls(&self) -> Option<&Trust> {
+        self.external.as_ref()?.tls.as_ref()
     }
 
     /// Secret with the operator's login, in the namespace of the CoreDms.
@@ -167,6 +184,19 @@ mod tests {
         assert_eq!(place.secret(), "login");
         assert_eq!(place.datacenter, None);
         assert_eq!(place.numbers().unwrap().len(), 2);
+        assert_eq!(place.tls(), None);
+    }
+
+    #[test]
+    fn tls_is_of_public_authorities_or_of_those_in_the_bundle() {
+        let place = |tls: &str| {
+            let text =
+                format!("{{external: {{addresses: ['a:1'], secretRef: {{name: s}}, tls: {tls}}}}}");
+            self::place(&text)
+        };
+        assert_eq!(place("{}").tls(), Some(&Trust::Public));
+        let bundle = Trust::Bundle("PEM".into());
+        assert_eq!(place("{trustBundle: PEM}").tls(), Some(&bundle));
     }
 
     #[test]

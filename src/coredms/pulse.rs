@@ -132,6 +132,7 @@ mod tests {
             endpoints: endpoints.to_vec(),
             username: "operator".into(),
             password: "secret".into(),
+            tls: None,
         };
         stores.connect(&connection).await.unwrap()
     }

@@ -80,6 +80,9 @@ pub enum Invalid {
         "spec.external.addresses have several ports: give all the same one, since the binding of a tenant names one"
     )]
     SeveralPorts,
+    /// Certificates of an external database's authorities that are none.
+    #[error("spec.external.tls.trustBundle: {0}")]
+    TrustBundle(simbdp_coredms::TrustError),
     /// Fewer members than replicas of each row.
     #[error("spec.replicas ({0}) is less than 3, the replicas of each row: set it to 3 or more")]
     TooFewReplicas(u16),
@@ -121,6 +124,7 @@ impl Classified for Invalid {
             Self::Quantity { .. } => "InvalidQuantity",
             Self::NoStorage => "NoStorage",
             Self::Address(_) | Self::SeveralPorts => "InvalidAddress",
+            Self::TrustBundle(_) => "InvalidTrustBundle",
             Self::TooFewReplicas(_) => "TooFewReplicas",
             Self::UnsuitableReplicas(_) => "UnsuitableReplicas",
             Self::RequestAboveLimit { .. } => "RequestAboveLimit",

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 use simbdp_api::common::Engine;
 
-/// What a Tenant says of its database.
+/// What a Tenant says of its database. It asks for little of the processor, so that several fit on a small node.
 pub fn coredms(engine: Engine) -> Value {
     let mut coredms = json!({
         "engine": engine, "profile": "Development", "storage": {"size": "1Gi"},
+        "resources": {"requests": {"cpu": "20m"}},
     });
     if engine == Engine::MongoDB {
         coredms["version"] = json!("6.0");

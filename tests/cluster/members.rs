@@ -142,7 +142,7 @@ async fn a_change_of_resources_and_an_image_that_cannot_be_had(tenant: TestTenan
     settled(&tenant).await;
 
     let before: Vec<_> = members(&tenant).await.iter().map(Pod::uid).collect();
-    let limits = json!({"limits": {"memory": "1000Mi"}});
+    let limits = json!({"requests": {"cpu": "20m"}, "limits": {"memory": "1000Mi"}});
     declare(&tenant, "resources", limits).await;
     eventually("every member has the new limit", SLOW, || async {
         let limits = each(&tenant, "/resources/limits/memory").await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use simbdp_api::common::Engine;
 use simbdp_api::pipeline::TableSpec;
 
 use crate::Connection;
@@ -23,6 +24,9 @@ pub enum AdminError {
         /// What the database said.
         reason: String,
     },
+    /// No connection can be made that is as safe as it was asked to be.
+    #[error("no safe connection to the database: {0}")]
+    Tls(String),
     /// The declared table cannot be had by adding to the one that is there. Nothing was altered.
     #[error("table `{table}`, column `{column}`: {reason}")]
     TableConflict {
@@ -52,6 +56,19 @@ pub struct ClusterSetup {
     pub password: String,
     /// What is the engine's own; it tells the engine.
     pub engine: EngineSetup,
+}
+
+impl ClusterSetup {
+    /// The superuser's login. Databases that the operator sets up are reached inside of the cluster, without TLS.
+    pub(crate) fn login(&self, engine: Engine, endpoints: &[String]) -> Connection {
+        Connection {
+            engine,
+            endpoints: endpoints.to_vec(),
+            username: self.superuser.clone(),
+            password: self.password.clone(),
+            tls: None,
+        }
+    }
 }
 
 /// The engine's own part of a setup.

@@ -1,12 +1,13 @@
 //! Service Binding directories (<https://servicebinding.io/spec/core/1.1.0/>) of databases: a file for each of
-//! `type`, `host`, `port`, `username`, `password`, and `datacenter` where there is one.
+//! `type`, `host`, `port`, `username`, `password`; `datacenter` where there is one; with TLS also `tls`, which is
+//! `true`, and `ca.crt` where certificates are not of a public authority.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use simbdp_api::common::Engine;
 
-use crate::{Connection, Options};
+use crate::{Connection, Options, Trust};
 
 /// A binding that is not as it should be. It never has a password in it.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +45,7 @@ pub fn read(directory: &Path) -> Result<(Connection, Options), BindingError> {
         .split(',')
         .map(|host| format!("{}:{port}", host.trim()))
         .collect();
-    let datacenter = match text(directory, "datacenter") {
-        Err(BindingError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound => None,
-        other => Some(other?),
-    };
+    let datacenter = optional(directory, "datacenter")?;
     Ok((login(directory, endpoints)?, Options { datacenter }))
 }
 
@@ -58,7 +56,14 @@ pub fn login(directory: &Path, endpoints: Vec<String>) -> Result<Connection, Bin
         endpoints,
         username: text(directory, "username")?,
         password: text(directory, "password")?,
+        tls: trust(directory)?,
     })
+}
+
+fn trust(directory: &Path) -> Result<Option<Trust>, BindingError> {
+    let tls = optional(directory, "tls")?.is_some_and(|tls| tls == "true");
+    let bundle = optional(directory, "ca.crt")?;
+    Ok(tls.then(|| bundle.map_or(Trust::Public, |pem| Trust::Bundle(pem.into()))))
 }
 
 fn engine(directory: &Path) -> Result<Engine, BindingError> {
@@ -70,6 +75,15 @@ fn engine(directory: &Path) -> Result<Engine, BindingError> {
             path: directory.join("type"),
             found,
         })
+}
+
+fn optional(directory: &Path, name: &str) -> Result<Option<String>, BindingError> {
+    match text(directory, name) {
+        Err(BindingError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
 }
 
 /// A file's text, without the line end that editors add.
@@ -84,6 +98,7 @@ fn text(directory: &Path, name: &str) -> Result<String, BindingError> {
 #[cfg(test)]
 mod tests {
     use super::{binding_type, read};
+    use crate::Trust;
     use simbdp_api::common::Engine;
 
     #[test]
@@ -106,7 +121,16 @@ mod tests {
             assert_eq!(connection.endpoints, ["a.example:9042", "b.example:9042"]);
             assert_eq!(connection.password, "secret");
             assert!(connection.engine == engine && options.datacenter.is_none());
+            assert_eq!(connection.tls, None);
         }
+        let trusts = |expected: Trust| {
+            let (connection, _) = read(directory.path()).unwrap();
+            assert_eq!(connection.tls, Some(expected));
+        };
+        write("tls", "true\n");
+        trusts(Trust::Public);
+        write("ca.crt", "PEM\n");
+        trusts(Trust::Bundle("PEM".into()));
         write("datacenter", "dc1");
         assert_eq!(
             read(directory.path()).unwrap().1.datacenter.as_deref(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use simbdp_api::common::Engine;
 
-use crate::Connection;
 use crate::admin::{AdminConnector, AdminError, ClusterSetup, EngineSetup, StoreAdmin};
 use crate::cassandra::CassandraConnector;
 use crate::mongodb::MongoConnector;
+use crate::{Connection, trust};
 
 /// Logs in to databases of every engine as the operator. Cheap to clone; sessions are kept while they are used.
 #[derive(Clone, Default)]
@@ -46,7 +46,13 @@ impl AdminConnector for Connectors {
     }
 
     async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
-        self.of(connection.engine).connect(connection).await
+        let failed = match self.of(connection.engine).connect(connection).await {
+            Err(error @ (AdminError::Unavailable(_) | AdminError::Refused { .. })) => error,
+            other => return other,
+        };
+        Err(trust::fault(connection)
+            .await
+            .map_or(failed, AdminError::Tls))
     }
 
     async fn answers(&self, connection: &Connection) -> Result<(), String> {

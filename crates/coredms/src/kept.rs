@@ -7,15 +7,15 @@ use std::time::Duration;
 use moka::future::Cache;
 use tokio::sync::Mutex;
 
-use crate::Connection;
 use crate::admin::AdminError;
+use crate::{Connection, Trust};
 
 const IDLE: Duration = Duration::from_secs(15 * 60);
 const MOST_DATABASES: u64 = 1_000;
 const MOST_ROLES: u64 = 20_000;
 
-/// Endpoints, role and password.
-type Login = (Vec<String>, String, String);
+/// Endpoints, role, password and trust.
+type Login = (Vec<String>, String, String, Option<Trust>);
 /// Endpoints and role.
 type Role = (Vec<String>, String);
 
@@ -78,6 +78,7 @@ fn key(login: &Connection) -> Login {
         login.endpoints.clone(),
         login.username.clone(),
         login.password.clone(),
+        login.tls.clone(),
     )
 }
 

@@ -17,12 +17,14 @@ mod lifetime;
 pub mod mongodb;
 mod selection;
 pub mod store;
+mod trust;
 
 pub use admin::{AdminConnector, StoreAdmin};
 pub use connectors::Connectors;
 pub use database::{Database, Options, open};
 pub use ledger::Ledger;
 pub use store::Store;
+pub use trust::{Trust, TrustError};
 
 use simbdp_api::common::Engine;
 
@@ -37,4 +39,6 @@ pub struct Connection {
     pub username: String,
     /// Its password. Never logged: `Debug` is not derived.
     pub password: String,
+    /// Whose certificates are believed; [`None`] without TLS.
+    pub tls: Option<Trust>,
 }

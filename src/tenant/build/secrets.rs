@@ -7,6 +7,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use simbdp_api::names::tenant_objects as objects;
 use simbdp_api::wire::config::Users;
+use simbdp_coredms::Trust;
 use simbdp_coredms::binding::binding_type;
 
 use super::meta::{Owner, Platform};
@@ -100,6 +101,10 @@ fn database(
     ];
     let datacenter = place.datacenter.as_deref();
     entries.extend(datacenter.map(|datacenter| ("datacenter", datacenter)));
+    entries.extend(place.tls().map(|_| ("tls", "true")));
+    if let Some(Trust::Bundle(pem)) = place.tls() {
+        entries.push(("ca.crt", pem));
+    }
     binding(owner, name, binding_type(place.engine), password, &entries)
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use scylla::client::session::Session;
-use simbdp_api::common::Engine;
 use simbdp_api::pipeline::TableSpec;
 use tokio::sync::Mutex;
 
@@ -23,7 +22,8 @@ use crate::declaration::{ColumnState, TableDef};
 /// A superuser's session.
 pub(crate) struct CassandraAdmin {
     pub session: Arc<Session>,
-    pub endpoints: Vec<String>,
+    /// The login of that session.
+    pub own: Connection,
     /// One change of schema at a time in a database: members disagree for ever when two race.
     pub changes: Arc<Mutex<()>>,
     pub connector: CassandraConnector,
@@ -32,10 +32,9 @@ pub(crate) struct CassandraAdmin {
 impl CassandraAdmin {
     fn login(&self, role: &RoleLogin) -> Connection {
         Connection {
-            engine: Engine::Cassandra,
-            endpoints: self.endpoints.clone(),
             username: role.name.clone(),
             password: role.password.clone(),
+            ..self.own.clone()
         }
     }
 

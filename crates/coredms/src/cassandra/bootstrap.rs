@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use scylla::client::session::Session;
 use scylla::statement::{Consistency, Statement};
-use simbdp_api::common::Engine;
 use uuid::Uuid;
 
 use super::connector::CassandraConnector;
@@ -38,28 +37,22 @@ pub(crate) async fn apply(session: &Session, steps: &[Step]) -> Result<(), Admin
 /// Logs in as the platform's superuser, making it first where need be.
 pub(crate) async fn run(
     connector: &CassandraConnector,
-    endpoints: &[String],
+    own: &Connection,
     setup: &ClusterSetup,
     replication: &Replication,
 ) -> Result<Arc<Session>, AdminError> {
-    let own = Connection {
-        engine: Engine::Cassandra,
-        endpoints: endpoints.to_vec(),
-        username: setup.superuser.clone(),
-        password: setup.password.clone(),
-    };
-    let session = match connector.session(&own).await {
+    let session = match connector.session(own).await {
         Ok(session) => session,
         Err(AdminError::LoginRefused { reason, .. }) => {
-            make_superuser(endpoints, setup, replication, &reason).await?;
-            connector.session(&own).await.map_err(not_yet)?
+            make_superuser(own, setup, replication, &reason).await?;
+            connector.session(own).await.map_err(not_yet)?
         }
         Err(error) => return Err(error),
     };
     match settle(&session, setup, replication).await {
         Ok(()) => Ok(session),
         Err(error) => {
-            connector.kept.forget_login(&own).await;
+            connector.kept.forget_login(own).await;
             Err(error)
         }
     }
@@ -90,16 +83,15 @@ fn not_yet(error: AdminError) -> AdminError {
 }
 
 async fn make_superuser(
-    endpoints: &[String],
+    own: &Connection,
     setup: &ClusterSetup,
     replication: &Replication,
     own_refusal: &str,
 ) -> Result<(), AdminError> {
     let default = Connection {
-        engine: Engine::Cassandra,
-        endpoints: endpoints.to_vec(),
         username: DEFAULT_SUPERUSER.to_owned(),
         password: DEFAULT_SUPERUSER.to_owned(),
+        ..own.clone()
     };
     let session = match open(&default, &CassandraConnector::options()).await {
         Ok(session) => session,

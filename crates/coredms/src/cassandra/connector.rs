@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use scylla::client::session::Session;
+use simbdp_api::common::Engine;
 
 use super::admin::CassandraAdmin;
 use super::session::{SessionOptions, answers, open};
@@ -42,11 +43,11 @@ impl CassandraConnector {
         self.kept.session(login, open).await
     }
 
-    async fn admin(&self, endpoints: &[String], session: Arc<Session>) -> Arc<dyn StoreAdmin> {
+    async fn admin(&self, own: Connection, session: Arc<Session>) -> Arc<dyn StoreAdmin> {
         Arc::new(CassandraAdmin {
             session,
-            endpoints: endpoints.to_vec(),
-            changes: self.kept.lock(endpoints).await,
+            changes: self.kept.lock(&own.endpoints).await,
+            own,
             connector: self.clone(),
         })
     }
@@ -74,17 +75,18 @@ impl AdminConnector for CassandraConnector {
                 "the setup is of another engine than Cassandra",
             ));
         };
-        let session = bootstrap::run(self, endpoints, setup, replication).await?;
-        Ok(self.admin(endpoints, session).await)
+        let own = setup.login(Engine::Cassandra, endpoints);
+        let session = bootstrap::run(self, &own, setup, replication).await?;
+        Ok(self.admin(own, session).await)
     }
 
     async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
         let session = self.session(connection).await?;
-        Ok(self.admin(&connection.endpoints, session).await)
+        Ok(self.admin(connection.clone(), session).await)
     }
 
     async fn answers(&self, connection: &Connection) -> Result<(), String> {
-        answers(&connection.endpoints, &Self::options()).await
+        answers(connection, &Self::options()).await
     }
 
     async fn forget(&self, endpoints: &[String]) {

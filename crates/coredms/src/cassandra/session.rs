@@ -12,9 +12,9 @@ use scylla::statement::{Consistency, SerialConsistency};
 use tokio::sync::Mutex;
 
 use super::error::{login, spoke};
-use crate::Connection;
 use crate::kept::LoginFailure;
 use crate::store::StoreError;
+use crate::{Connection, Trust};
 
 /// How a session behaves.
 #[derive(Clone, Debug)]
@@ -51,13 +51,19 @@ async fn build(
     endpoints: &[String],
     options: &SessionOptions,
 ) -> Result<Session, NewSessionError> {
-    builder(endpoints, options)
+    builder(connection, endpoints, options)?
         .user(&connection.username, &connection.password)
         .build()
         .await
 }
 
-fn builder(endpoints: &[String], options: &SessionOptions) -> SessionBuilder {
+fn builder(
+    connection: &Connection,
+    endpoints: &[String],
+    options: &SessionOptions,
+) -> Result<SessionBuilder, NewSessionError> {
+    let tls = connection.tls.as_ref().map(Trust::client).transpose();
+    let tls = tls.map_err(|error| NewSessionError::IllegalConfig(error.to_string().into()))?;
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
         .serial_consistency(Some(SerialConsistency::LocalSerial))
@@ -73,12 +79,13 @@ fn builder(endpoints: &[String], options: &SessionOptions) -> SessionBuilder {
         .keepalive_interval(KEEPALIVE)
         .keepalive_timeout(KEEPALIVE)
         .pool_size(PoolSize::PerHost(std::num::NonZeroUsize::MIN))
+        .tls_context(tls)
         .fetch_full_schema_metadata(false)
         .driver_config_reporting(false);
     if let Some(datacenter) = &options.datacenter {
         builder = builder.prefer_datacenter(datacenter.clone());
     }
-    builder
+    Ok(builder)
 }
 
 /// The driver reports what the last member said, which may be one that is down while another refuses
@@ -98,9 +105,13 @@ async fn ask_each(connection: &Connection, options: &SessionOptions) -> Option<L
 }
 
 /// Whether a member answers. It is not logged in to: without the others it may not be able to read the roles.
-pub(crate) async fn answers(endpoints: &[String], options: &SessionOptions) -> Result<(), String> {
-    let builder = builder(endpoints, options);
-    let built = builder.build();
+pub(crate) async fn answers(
+    connection: &Connection,
+    options: &SessionOptions,
+) -> Result<(), String> {
+    let builder = builder(connection, &connection.endpoints, options);
+    let built = builder.map_err(|error| error.to_string())?;
+    let built = built.build();
     match tokio::time::timeout(ANSWER_TIMEOUT, built).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) if spoke(&error) => Ok(()),
@@ -191,6 +202,7 @@ mod tests {
             endpoints: vec![address.to_owned()],
             username: "ada".into(),
             password: "secret".into(),
+            tls: None,
         };
         let options = CassandraConnector::options();
         let failure = open(&login(&address), &options).await.err();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mongodb::Client;
-use simbdp_api::common::Engine;
 use simbdp_api::pipeline::TableSpec;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -20,7 +19,8 @@ use crate::admin::{AdminError, Member, RoleLogin, StoreAdmin, Tenancy, TenancyNa
 /// A superuser's client.
 pub(crate) struct MongoAdmin {
     pub client: Client,
-    pub endpoints: Vec<String>,
+    /// The login of that client.
+    pub own: Connection,
     /// One change at a time in a database: what was observed holds until it is applied.
     pub changes: Arc<Mutex<()>>,
     pub connector: MongoConnector,
@@ -29,10 +29,9 @@ pub(crate) struct MongoAdmin {
 impl MongoAdmin {
     fn login(&self, role: &RoleLogin) -> Connection {
         Connection {
-            engine: Engine::MongoDB,
-            endpoints: self.endpoints.clone(),
             username: role.name.clone(),
             password: role.password.clone(),
+            ..self.own.clone()
         }
     }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 use futures::future::join_all;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
-use simbdp_api::common::Engine;
 
 use super::ADMIN;
 use super::client::{of_member, of_member_as_system, open};
@@ -96,26 +95,20 @@ pub(crate) fn configuration(set: &ReplicaSet) -> Document {
 /// Logs in as the platform's superuser, making it first where need be.
 pub(crate) async fn run(
     connector: &MongoConnector,
-    endpoints: &[String],
+    own: &Connection,
     setup: &ClusterSetup,
     set: &ReplicaSet,
 ) -> Result<Client, AdminError> {
-    let own = Connection {
-        engine: Engine::MongoDB,
-        endpoints: endpoints.to_vec(),
-        username: setup.superuser.clone(),
-        password: setup.password.clone(),
-    };
     // Who has logged in since this operator's start need not look at each member again.
-    if let Some(client) = connector.kept.known(&own).await {
+    if let Some(client) = connector.kept.known(own).await {
         match open(Ok(client), TIMEOUT).await {
             Ok(client) => return Ok(client),
-            Err(_) => connector.kept.forget_login(&own).await,
+            Err(_) => connector.kept.forget_login(own).await,
         }
     }
     let primary = lead(set).await?;
     ensure_superuser(&primary, setup).await?;
-    connector.session(&own).await
+    connector.session(own).await
 }
 
 struct Primary {

@@ -6,16 +6,16 @@ use std::time::Duration;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{
     Acknowledgment, AuthMechanism, ClientOptions, Credential, ReadConcern, ReadPreference,
-    SelectionCriteria, ServerAddress, WriteConcern,
+    SelectionCriteria, ServerAddress, Tls, TlsOptions, WriteConcern,
 };
 use mongodb::{Client, error};
 use tokio::sync::Mutex;
 
 use super::ADMIN;
 use super::error::login;
-use crate::Connection;
 use crate::kept::LoginFailure;
 use crate::store::StoreError;
+use crate::{Connection, Trust};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const IDLE: Duration = Duration::from_secs(300);
@@ -51,7 +51,11 @@ fn primary() -> SelectionCriteria {
     SelectionCriteria::ReadPreference(ReadPreference::Primary)
 }
 
-fn options(endpoints: &[String], timeout: Duration) -> error::Result<ClientOptions> {
+fn options(
+    endpoints: &[String],
+    tls: Option<&Trust>,
+    timeout: Duration,
+) -> error::Result<ClientOptions> {
     let mut options = ClientOptions::default();
     options.hosts = endpoints
         .iter()
@@ -63,7 +67,15 @@ fn options(endpoints: &[String], timeout: Duration) -> error::Result<ClientOptio
     options.max_idle_time = Some(IDLE);
     options.write_concern = Some(write_concern(timeout));
     options.read_concern = Some(ReadConcern::majority());
+    options.tls = tls.map(secured).transpose()?;
     Ok(options)
+}
+
+fn secured(trust: &Trust) -> error::Result<Tls> {
+    trust.roots().map_err(error::Error::custom)?;
+    let mut options = TlsOptions::default();
+    options.ca_file_path = trust.file().map_err(error::Error::custom)?;
+    Ok(Tls::Enabled(options))
 }
 
 fn credential(username: &str, password: &str, database: &str) -> Credential {
@@ -77,13 +89,25 @@ fn credential(username: &str, password: &str, database: &str) -> Credential {
 
 /// A client of a replica set: any member leads to the others. It connects when it is first used.
 pub(crate) fn of_set(connection: &Connection, timeout: Duration) -> error::Result<Client> {
-    let mut options = options(&connection.endpoints, timeout)?;
-    options.direct_connection = Some(false);
-    options.credential = Some(credential(
-        &connection.username,
-        &connection.password,
-        ADMIN,
-    ));
+    logged_in(connection, &connection.endpoints, false, timeout)
+}
+
+/// A client of the first member alone, which may not be of a replica set yet.
+pub(crate) fn of_first(connection: &Connection, timeout: Duration) -> error::Result<Client> {
+    let first = connection.endpoints.get(..1).unwrap_or_default();
+    logged_in(connection, first, true, timeout)
+}
+
+fn logged_in(
+    connection: &Connection,
+    endpoints: &[String],
+    direct: bool,
+    timeout: Duration,
+) -> error::Result<Client> {
+    let mut options = options(endpoints, connection.tls.as_ref(), timeout)?;
+    options.direct_connection = Some(direct);
+    let (username, password) = (&connection.username, &connection.password);
+    options.credential = Some(credential(username, password, ADMIN));
     Client::with_options(options)
 }
 
@@ -94,7 +118,7 @@ pub(crate) fn of_member(
     password: &str,
     timeout: Duration,
 ) -> error::Result<Client> {
-    let mut options = options(&[member.to_owned()], timeout)?;
+    let mut options = options(&[member.to_owned()], None, timeout)?;
     options.direct_connection = Some(true);
     options.credential = Some(credential(username, password, ADMIN));
     Client::with_options(options)
@@ -106,7 +130,7 @@ pub(crate) fn of_member_as_system(
     keyfile: &str,
     timeout: Duration,
 ) -> error::Result<Client> {
-    let mut options = options(&[member.to_owned()], timeout)?;
+    let mut options = options(&[member.to_owned()], None, timeout)?;
     options.direct_connection = Some(true);
     // The server takes the text without any white space.
     let password: String = keyfile.split_whitespace().collect();

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mongodb::Client;
+use simbdp_api::common::Engine;
 
 use super::admin::MongoAdmin;
 use super::bootstrap;
-use super::client::{of_member, of_set, open};
+use super::client::{of_first, of_set, open};
 use crate::Connection;
 use crate::admin::{AdminConnector, AdminError, ClusterSetup, EngineSetup, StoreAdmin};
 use crate::kept::{Kept, LoginFailure};
@@ -37,11 +38,11 @@ impl MongoConnector {
             .await
     }
 
-    async fn admin(&self, endpoints: &[String], client: Client) -> Arc<dyn StoreAdmin> {
+    async fn admin(&self, own: Connection, client: Client) -> Arc<dyn StoreAdmin> {
         Arc::new(MongoAdmin {
             client,
-            endpoints: endpoints.to_vec(),
-            changes: self.kept.lock(endpoints).await,
+            changes: self.kept.lock(&own.endpoints).await,
+            own,
             connector: self.clone(),
         })
     }
@@ -70,29 +71,18 @@ impl AdminConnector for MongoConnector {
                 reason: "the setup is of another engine than MongoDB".to_owned(),
             });
         };
-        let client = bootstrap::run(self, endpoints, setup, set).await?;
-        Ok(self.admin(endpoints, client).await)
+        let own = setup.login(Engine::MongoDB, endpoints);
+        let client = bootstrap::run(self, &own, setup, set).await?;
+        Ok(self.admin(own, client).await)
     }
 
     async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
         let client = self.session(connection).await?;
-        Ok(self.admin(&connection.endpoints, client).await)
+        Ok(self.admin(connection.clone(), client).await)
     }
 
     async fn answers(&self, connection: &Connection) -> Result<(), String> {
-        let Connection {
-            endpoints,
-            username,
-            password,
-            ..
-        } = connection;
-        let member = endpoints.first().map_or("", String::as_str);
-        match open(
-            of_member(member, username, password, ANSWER_TIMEOUT),
-            ANSWER_TIMEOUT,
-        )
-        .await
-        {
+        match open(of_first(connection, ANSWER_TIMEOUT), ANSWER_TIMEOUT).await {
             Ok(_) | Err(LoginFailure::Refused(_)) => Ok(()),
             Err(LoginFailure::Foreign(reason) | LoginFailure::Unavailable(reason)) => Err(reason),
         }

@@ -97,6 +97,7 @@ async fn what_a_crash_left_half_done_is_finished() {
         endpoints: servers.endpoints(),
         username: SUPERUSER.to_owned(),
         password: "first".to_owned(),
+        tls: None,
     };
     let admin = Connectors::new().connect(&connection).await.unwrap();
     assert_eq!(admin.members().await.unwrap().len(), 1);

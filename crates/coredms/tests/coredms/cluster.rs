@@ -169,6 +169,7 @@ async fn a_majority_suffices_and_less_is_waited_for(cluster: &mut dyn Cluster) {
         endpoints: endpoints.clone(),
         username: tenancy.platform_role.name.clone(),
         password: tenancy.platform_role.password.clone(),
+        tls: None,
     };
     let store = database(login).store();
     let table = store.table(&tenancy.keyspace, &spec).await.unwrap();
@@ -229,6 +230,7 @@ async fn a_majority_suffices_and_less_is_waited_for(cluster: &mut dyn Cluster) {
             endpoints: vec![endpoint.clone()],
             username: setup.superuser.clone(),
             password: setup.password.clone(),
+            tls: None,
         };
         async move { Connectors::new().answers(&connection).await }
     }))

@@ -119,6 +119,7 @@ impl Writer {
             endpoints: servers.endpoints()[..3].to_vec(),
             username: tenancy.platform_role.name.clone(),
             password: tenancy.platform_role.password.clone(),
+            tls: None,
         })
         .store();
         let table = store.table(&tenancy.keyspace, &spec).await.unwrap();

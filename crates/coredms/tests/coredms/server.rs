@@ -123,6 +123,7 @@ pub fn connection(on: &dyn Server, username: &str, password: &str) -> Connection
         endpoints: on.endpoints(),
         username: username.to_owned(),
         password: password.to_owned(),
+        tls: None,
     }
 }
 

@@ -377,6 +377,7 @@ async fn coredms_tenancy(engine: Engine, tenant: &TenantName) -> Connection {
         endpoints: coredms(engine).await.0,
         username: tenancy.platform_role.name,
         password: tenancy.platform_role.password,
+        tls: None,
     }
 }
 
