@@ -1,14 +1,14 @@
 //! The two properties that hold for every controller: a second reconcile writes nothing, and a failure or
 //! a crash at any single call converges to the same end state.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use kube::Client;
 use simbdp_operator::controller_runtime::{Controller, drive};
-use simbdp_testkit::fault::{Fault, Operation};
+use simbdp_testkit::fault::{Call, Fault, Operation};
 
 use crate::server;
 use crate::world::{Outside, World};
@@ -60,42 +60,72 @@ async fn once<S: Scenario>(
     (world, state)
 }
 
-/// Every fault at every call of a run without faults; each run ends as that one did.
-pub async fn run<S: Scenario>(scenario: &S, prefix: &str, faults: &[Fault]) {
-    let client = server::client().await;
-    let (world, expected) = once(scenario, &client, &format!("{prefix}0"), None).await;
-    // A wait repeats the same calls in the same state for as long as it lasts. `make test-all` hits the second one as well.
-    let repeated = match std::env::var_os("SIMBDP_TEST_ALL") {
-        Some(_) => 2,
-        None => 1,
-    };
-    let calls = world.faults.calls();
-    let mut seen = BTreeMap::<&str, u32>::new();
+/// A fault at a call of a run, by their numbers.
+#[derive(Clone, Copy)]
+struct Plan {
+    nth: u64,
+    index: usize,
+    fault: Fault,
+}
+
+/// Every fault at every call that a run without faults made. A wait repeats the same calls in the same state for as
+/// long as it lasts, and of servers that are alike one is hit. `make test-all` hits the second of equal calls as well,
+/// and every server.
+fn plans(what: &str, calls: &[Call], faults: &[Fault]) -> Vec<Plan> {
+    let all = std::env::var_os("SIMBDP_TEST_ALL").is_some();
+    let mut seen = BTreeMap::<String, u32>::new();
     let mut chosen = Vec::new();
-    for (index, call) in calls.iter().enumerate() {
-        let times = seen.entry(&call.name).or_default();
+    for (call, nth) in calls.iter().zip(1..) {
+        let name = match all {
+            true => call.name.clone(),
+            false => unnumbered(&call.name),
+        };
+        let times = seen.entry(name).or_default();
         *times += 1;
-        if *times <= repeated {
-            chosen.push(index as u64 + 1);
+        if *times <= if all { 2 } else { 1 } {
+            chosen.push(nth);
         }
     }
     println!(
-        "{prefix}: {} calls, of which {} are hit with {} faults each",
+        "{what}: {} calls, of which {} are hit with {} faults each",
         calls.len(),
         chosen.len(),
         faults.len()
     );
-    let plans = chosen.iter().flat_map(|nth| {
-        faults
-            .iter()
-            .enumerate()
-            .map(move |(index, fault)| (*nth, index, *fault))
-    });
+    let each = |nth| {
+        let faults = faults.iter().enumerate();
+        faults.map(move |(index, fault)| Plan {
+            nth,
+            index,
+            fault: *fault,
+        })
+    };
+    chosen.into_iter().flat_map(each).collect()
+}
+
+/// A call's name without the numbers of servers: `data-db-1` is `data-db-`.
+fn unnumbered(name: &str) -> String {
+    let mut text = String::new();
+    for character in name.chars() {
+        let number = character.is_ascii_digit() && text.ends_with('-');
+        if !number {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// Every fault at every call of a run without faults; each run ends as that one did.
+pub async fn run<S: Scenario>(scenario: &S, prefix: &str, faults: &[Fault]) {
+    let client = server::client().await;
+    let (world, expected) = once(scenario, &client, &format!("{prefix}0"), None).await;
+    let plans = plans(prefix, &world.faults.calls(), faults);
     let expected = Arc::new(expected);
     futures::stream::iter(plans)
-        .for_each_concurrent(AT_ONCE, |(nth, index, fault)| {
+        .for_each_concurrent(AT_ONCE, |plan| {
             let (client, expected) = (client.clone(), expected.clone());
             async move {
+                let Plan { nth, index, fault } = plan;
                 let name = format!("{prefix}{index}n{nth}");
                 let (world, state) = once(scenario, &client, &name, Some((nth, fault))).await;
                 let hit = world.faults.hit();
@@ -104,6 +134,92 @@ pub async fn run<S: Scenario>(scenario: &S, prefix: &str, faults: &[Fault]) {
                     &state,
                     &format!("{fault:?} at call {nth}: {hit:?}"),
                 );
+            }
+        })
+        .await;
+}
+
+/// A change of something that is there, which the next change starts from.
+#[async_trait(?Send)]
+pub trait Change: Scenario {
+    /// Asks for it. No fault hits this.
+    async fn ask(&self, world: &World);
+}
+
+/// A way that is gone again and again: what is expected at its end, and the faults that are left to hit it with.
+struct Way<'a, S> {
+    change: &'a S,
+    expected: String,
+    left: Mutex<VecDeque<Plan>>,
+}
+
+impl<'a, S: Change> Way<'a, S> {
+    /// Goes it for the first time, without faults.
+    async fn new(change: &'a S, world: &World, outside: &dyn Outside, faults: &[Fault]) -> Self {
+        let expected = gone(change, world, outside, None).await;
+        let calls = world.faults.calls();
+        Self {
+            change,
+            expected,
+            left: Mutex::new(plans(&world.name, &calls, faults).into()),
+        }
+    }
+
+    fn done(&self) -> bool {
+        self.left.lock().unwrap().is_empty()
+    }
+
+    /// With the next fault, if one is left.
+    async fn go(&self, world: &World, outside: &dyn Outside) {
+        let plan = self.left.lock().unwrap().pop_front();
+        let state = gone(self.change, world, outside, plan).await;
+        let hit = world.faults.hit();
+        let what = plan.map(|Plan { nth, fault, .. }| format!("{fault:?} at call {nth}: {hit:?}"));
+        pretty_equal(&self.expected, &state, &what.unwrap_or_default());
+    }
+}
+
+/// Carries a change out; returns what is there then.
+async fn gone<S: Change>(
+    change: &S,
+    world: &World,
+    outside: &dyn Outside,
+    plan: Option<Plan>,
+) -> String {
+    change.ask(world).await;
+    world.faults.reset();
+    if let Some(Plan { nth, fault, .. }) = plan {
+        world.faults.inject(nth, fault);
+    }
+    let namespace = change.namespace(world);
+    let settled = async || change.settled(world).await;
+    world
+        .run::<S::Controller>(namespace.as_deref(), &world.name, outside, settled)
+        .await;
+    change.end_state(world).await
+}
+
+/// Every fault at every call of a change and of its undoing; each ends as it did without. Worlds go there and back
+/// until no fault is left, since making them costs more than that.
+pub async fn there_and_back<S: Change>(there: &S, back: &S, prefix: &str, faults: &[Fault]) {
+    let client = server::client().await;
+    let first = World::with(client.clone(), &format!("{prefix}0")).await;
+    there.prepare(&first).await;
+    let outside = there.outside();
+    let ways = [
+        Way::new(there, &first, &*outside, faults).await,
+        Way::new(back, &first, &*outside, faults).await,
+    ];
+    let (ways, client) = (&ways, &client);
+    futures::stream::iter(1..=AT_ONCE)
+        .for_each_concurrent(AT_ONCE, |n| async move {
+            let world = World::with(client.clone(), &format!("{prefix}{n}")).await;
+            there.prepare(&world).await;
+            let outside = there.outside();
+            while !ways.iter().all(Way::done) {
+                for way in ways {
+                    way.go(&world, &*outside).await;
+                }
             }
         })
         .await;
@@ -145,7 +261,7 @@ pub async fn second_writes_nothing<C: Controller>(world: &World, namespace: Opti
         .filter(|call| !call.name.starts_with("broker ") && !call.name.starts_with("coredms "))
         .collect();
     assert!(!calls.is_empty(), "nothing was looked at");
-    assert_eq!(written, Vec::<&simbdp_testkit::fault::Call>::new());
+    assert_eq!(written, Vec::<&Call>::new());
     assert_eq!(
         (world.brokers.writes(), world.stores.writes()),
         (brokers, stores)

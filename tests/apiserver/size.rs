@@ -16,7 +16,7 @@ use simbdp_operator::controller_runtime::drive;
 use simbdp_operator::coredms::{CoreDmsController, names};
 use simbdp_testkit::fault::Fault;
 
-use crate::campaign::{self, Scenario};
+use crate::campaign::{self, Change, Scenario};
 use crate::world::{Outside, World};
 
 /// What a CoreDms of an engine declares.
@@ -345,7 +345,6 @@ impl Scenario for Resizing {
     type Controller = CoreDmsController;
     async fn prepare(&self, world: &World) {
         ready(world, self.0, self.1, &Servers::default()).await;
-        ask(world, self.2).await;
     }
     fn namespace(&self, world: &World) -> Option<String> {
         Some(world.operator_namespace())
@@ -369,24 +368,27 @@ impl Scenario for Resizing {
     }
 }
 
+#[async_trait(?Send)]
+impl Change for Resizing {
+    async fn ask(&self, world: &World) {
+        ask(world, self.2).await;
+    }
+}
+
 const FAULTS: [Fault; 3] = [Fault::Status(500), Fault::CrashBefore, Fault::CrashAfter];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_more_member_of_cassandra_converges_whichever_call_fails() {
-    campaign::run(&Resizing(Engine::Cassandra, 3, 4), "sg", &FAULTS).await;
+async fn more_and_fewer(engine: Engine, few: u16, many: u16, prefix: &str) {
+    let more = Resizing(engine, few, many);
+    let fewer = Resizing(engine, many, few);
+    campaign::there_and_back(&more, &fewer, prefix, &FAULTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_less_member_of_cassandra_converges_whichever_call_fails() {
-    campaign::run(&Resizing(Engine::Cassandra, 4, 3), "ss", &FAULTS).await;
+async fn a_member_of_cassandra_comes_and_goes_whichever_call_fails() {
+    more_and_fewer(Engine::Cassandra, 3, 4, "sc").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_members_of_mongodb_converge_whichever_call_fails() {
-    campaign::run(&Resizing(Engine::MongoDB, 3, 5), "sm", &FAULTS).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn fewer_members_of_mongodb_converge_whichever_call_fails() {
-    campaign::run(&Resizing(Engine::MongoDB, 5, 3), "sn", &FAULTS).await;
+async fn members_of_mongodb_come_and_go_whichever_call_fails() {
+    more_and_fewer(Engine::MongoDB, 3, 5, "sm").await;
 }

@@ -17,5 +17,6 @@ mod lifecycle;
 mod main_job;
 mod members;
 mod pause;
+mod quorum;
 mod scale;
 mod table;

@@ -89,7 +89,7 @@ async fn each(tenant: &TestTenant, pointer: &str) -> Vec<String> {
 }
 
 /// Waits until the database is ready, and nothing is under way in it.
-async fn settled(tenant: &TestTenant) {
+pub async fn settled(tenant: &TestTenant) {
     let api: Api<CoreDms> =
         Api::namespaced(tenant.cluster.client.clone(), &tenant.name.namespace());
     eventually("the database is settled", SLOW, || async {
