@@ -39,6 +39,7 @@ use crate::common::{Conditions, LocalRef, Quantity};
 #[x_kube(validation = Rule::new("has(self.batch) != has(self.stream)").message("exactly one of batch and stream must be set"))]
 #[x_kube(validation = Rule::new("has(self.batch) == has(oldSelf.batch)").message("a pipeline cannot change between batch and stream: create another one"))]
 #[x_kube(validation = Rule::new("self.table.name == oldSelf.table.name").message("table.name is immutable: create another pipeline for another table"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.table.shardKey) || has(self.table.shardKey)").message("table.shardKey cannot be removed: a table keeps its shard key"))]
 pub struct IngestPipelineSpec {
     /// Files come in. Exactly one of batch and stream must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -220,6 +221,8 @@ pub enum MessageFormat {
 #[x_kube(validation = Rule::new("!has(self.primaryKey) || self.primaryKey.partition.all(p, self.columns.exists(c, c.name == p))").message("primaryKey.partition names a column that is not in columns"))]
 #[x_kube(validation = Rule::new("!has(self.primaryKey) || !has(self.primaryKey.clustering) || self.primaryKey.clustering.all(k, self.columns.exists(c, c.name == k.column))").message("primaryKey.clustering names a column that is not in columns"))]
 #[x_kube(validation = Rule::new("!has(self.primaryKey) || !has(self.primaryKey.clustering) || self.primaryKey.clustering.all(k, !(k.column in self.primaryKey.partition))").message("a column is either in primaryKey.partition or in primaryKey.clustering"))]
+#[x_kube(validation = Rule::new("!has(self.shardKey) || !has(self.shardKey.hashed) || (has(self.primaryKey) ? (self.shardKey.hashed in self.primaryKey.partition || (has(self.primaryKey.clustering) && self.primaryKey.clustering.exists(k, k.column == self.shardKey.hashed))) : self.shardKey.hashed in ['simbdp_source', 'simbdp_bucket', 'simbdp_ordinal'])").message("shardKey.hashed names a column that is not in the primary key"))]
+#[x_kube(validation = Rule::new("!has(self.shardKey) || !has(self.shardKey.ranged) || self.shardKey.ranged.all(s, has(self.primaryKey) ? (s in self.primaryKey.partition || (has(self.primaryKey.clustering) && self.primaryKey.clustering.exists(k, k.column == s))) : s in ['simbdp_source', 'simbdp_bucket', 'simbdp_ordinal'])").message("shardKey.ranged names a column that is not in the primary key"))]
 pub struct TableSpec {
     /// Name of the table in the tenant's keyspace.
     #[schemars(length(min = 1, max = 48), pattern(r"^[a-z][a-z0-9_]*$"))]
@@ -235,6 +238,34 @@ pub struct TableSpec {
     /// How long rows live, counted from acceptance, e.g. `90d`, `12h`. For ever when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Ttl>,
+    /// How rows are spread over the shards of an external MongoDB that is a sharded cluster. When absent, nothing is
+    /// asked: a new table lies on one shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard_key: Option<ShardKey>,
+}
+
+/// How rows are spread over shards, by columns of the primary key. A table keeps its shard key.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.hashed) != has(self.ranged)").message("exactly one of shardKey.hashed and shardKey.ranged must be set"))]
+pub struct ShardKey {
+    /// The column whose hash tells the shard: rows are spread evenly. Exactly one of hashed and ranged must be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 48))]
+    pub hashed: Option<String>,
+    /// The columns whose values tell the shard, in this order: the cluster's owner may put zones on their ranges, such
+    /// as countries. Exactly one of hashed and ranged must be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 48)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub ranged: Option<Vec<String>>,
+}
+
+impl ShardKey {
+    /// Its columns, in order.
+    pub fn columns(&self) -> impl Iterator<Item = &String> {
+        self.hashed.iter().chain(self.ranged.iter().flatten())
+    }
 }
 
 /// A column and how it is read from a record.

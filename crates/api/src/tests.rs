@@ -126,6 +126,43 @@ fn keys_name_columns() {
 }
 
 #[test]
+fn shard_keys_name_columns_of_the_primary_key() {
+    let with = |key: Value| pipeline(|s| s["table"]["shardKey"] = key.clone());
+    for good in [
+        json!({"hashed": "id"}),
+        json!({"hashed": "at"}),
+        json!({"ranged": ["id", "at"]}),
+    ] {
+        assert_eq!(refused(&with(good), None), "");
+    }
+    let form = "exactly one of shardKey.hashed and shardKey.ranged";
+    for (bad, reason) in [
+        (json!({}), form),
+        (json!({"hashed": "id", "ranged": ["id"]}), form),
+        (json!({"hashed": "nope"}), "shardKey.hashed names a column"),
+        (
+            json!({"ranged": ["id", "nope"]}),
+            "shardKey.ranged names a column",
+        ),
+        (
+            json!({"hashed": "simbdp_source"}),
+            "shardKey.hashed names a column",
+        ),
+    ] {
+        let text = refused(&with(bad.clone()), None);
+        assert!(text.contains(reason), "{bad}: {text}");
+    }
+    let identity = pipeline(|s| {
+        s["table"]["shardKey"] = json!({"hashed": "simbdp_source"});
+        s["table"].as_object_mut().unwrap().remove("primaryKey");
+    });
+    assert_eq!(refused(&identity, None), "");
+    let (none, hashed) = (pipeline(|_| ()), with(json!({"hashed": "id"})));
+    assert_eq!(refused(&hashed, Some(&none)), "");
+    assert!(refused(&none, Some(&hashed)).contains("table.shardKey cannot be removed"));
+}
+
+#[test]
 fn names_that_fit_are_taken_and_others_refused() {
     for good in ["a", "flights", "a-b-1", &"a".repeat(40)] {
         assert!(TenantName::new(good).is_ok(), "{good}");

@@ -2,7 +2,7 @@
 //! long its rows live.
 
 use simbdp_api::column_type::ColumnType;
-use simbdp_api::pipeline::{Order, TableSpec};
+use simbdp_api::pipeline::{Order, ShardKey, TableSpec};
 use simbdp_record::Value;
 use simbdp_record::row::IDENTITY_COLUMNS;
 
@@ -213,15 +213,58 @@ pub(crate) fn missing<'a>(
 pub fn compatible(before: &TableSpec, asked: &TableSpec) -> Result<(), AdminError> {
     let declared =
         |table: &TableSpec| TableDef::declared(table, |column_type, _| column_type.to_string());
+    let spec = before;
     let before = declared(before);
     let there = states(before.columns, &before.partition, &before.clustering);
     missing(&declared(asked), &there)
         .map(drop)
+        .and_then(|()| shard_keys(spec, asked))
         .map_err(|conflict| AdminError::TableConflict {
             table: asked.name.clone(),
             column: conflict.column,
             reason: conflict.reason,
         })
+}
+
+/// A database without shards cannot keep a shard key.
+pub(crate) fn no_shards(key: &ShardKey, reason: &str) -> Conflict {
+    let column = key.columns().next().map_or("", String::as_str);
+    conflict(
+        column,
+        format!(
+            "shardKey is declared, but {reason}: leave shardKey out, or place the Tenant in an external MongoDB that is a sharded cluster"
+        ),
+    )
+}
+
+/// A table keeps its shard key.
+pub(crate) fn shard_key_conflict(key: &ShardKey, is: &str, asked: &str) -> Conflict {
+    let column = key.columns().next().map_or("", String::as_str);
+    conflict(
+        column,
+        format!(
+            "the shard key is {is} there and shardKey asks for {asked}; a table keeps its shard key: declare that one, or another table"
+        ),
+    )
+}
+
+/// Two declarations of one table: one without a shard key asks for none.
+fn shard_keys(before: &TableSpec, asked: &TableSpec) -> Result<(), Conflict> {
+    match (&before.shard_key, &asked.shard_key) {
+        (Some(is), Some(key)) if is != key => Err(shard_key_conflict(key, &show(is), &show(key))),
+        _ => Ok(()),
+    }
+}
+
+/// A shard key as it is declared.
+fn show(key: &ShardKey) -> String {
+    match &key.hashed {
+        Some(column) => format!("hashed: {column}"),
+        None => {
+            let columns: Vec<_> = key.columns().map(String::as_str).collect();
+            format!("ranged: [{}]", columns.join(", "))
+        }
+    }
 }
 
 /// A type without the space that an engine may write after a comma.
@@ -357,5 +400,20 @@ mod tests {
         );
         let clustered = "{partition: [id], clustering: [{column: at}]}";
         assert!(compatible(&table(&both, key), &table(&both, clustered)).is_err());
+    }
+
+    #[test]
+    fn a_table_keeps_its_shard_key() {
+        let plain = table("{name: id, type: bigint}", "{partition: [id]}");
+        let with = |key: &str| TableSpec {
+            shard_key: Some(serde_yaml::from_str(key).unwrap()),
+            ..plain.clone()
+        };
+        let (hashed, ranged) = (with("{hashed: id}"), with("{ranged: [id]}"));
+        assert_eq!(compatible(&hashed, &hashed), Ok(()));
+        assert_eq!(compatible(&plain, &hashed), Ok(()));
+        let changed = compatible(&hashed, &ranged).unwrap_err().to_string();
+        assert!(changed.contains("hashed: id there"), "{changed}");
+        assert!(changed.contains("ranged: [id]"), "{changed}");
     }
 }

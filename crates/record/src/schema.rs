@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use simbdp_api::column_type::{ColumnType, ScalarType};
-use simbdp_api::pipeline::{Column, PrimaryKey, TableSpec, TtlError};
+use simbdp_api::pipeline::{Column, PrimaryKey, ShardKey, TableSpec, TtlError};
 use simbdp_api::wire::rest::Field;
 
 use crate::convert;
+use crate::row::IDENTITY_COLUMNS;
 use crate::time::{TimeFormat, TimeFormatError};
 use crate::{MAX_FIELD_BYTES, MAX_KEY_BYTES};
 
@@ -68,6 +69,19 @@ pub enum SchemaError {
     /// A column twice in the key.
     #[error("primaryKey names `{0}` twice: a column is in it once")]
     RepeatedKeyColumn(String),
+    /// Both or neither of the forms of a shard key.
+    #[error(
+        "exactly one of shardKey.hashed and shardKey.ranged must be set, and must name a column"
+    )]
+    ShardKeyForm,
+    /// A shard key with a column that is not in the primary key.
+    #[error(
+        "shardKey names `{0}`, which is not in the primary key: name columns of primaryKey only, so that a key is on one shard"
+    )]
+    UnknownShardKeyColumn(String),
+    /// A column twice in the shard key.
+    #[error("shardKey names `{0}` twice: a column is in it once")]
+    RepeatedShardKeyColumn(String),
     /// A collection in the key.
     #[error(
         "column `{column}` is a {column_type} and cannot be in primaryKey: use a column of a single value"
@@ -198,6 +212,9 @@ impl RowSchema {
         if let Some(key) = &table.primary_key {
             mark_key(&mut columns, key)?;
         }
+        if let Some(shard_key) = &table.shard_key {
+            check_shard_key(table, shard_key)?;
+        }
         Ok(Self {
             columns,
             by_source,
@@ -323,6 +340,31 @@ fn first_try(column: &Column, time_format: Option<&TimeFormat>) -> FirstTry {
         ColumnType::Scalar(ScalarType::Timestamp) if time_format.is_none() => FirstTry::Timestamp,
         _ => FirstTry::Nothing,
     }
+}
+
+/// Rows of one primary key must always fall on one shard: there alone `_id` is unique.
+fn check_shard_key(table: &TableSpec, shard_key: &ShardKey) -> Result<(), SchemaError> {
+    if shard_key.hashed.is_some() == shard_key.ranged.is_some()
+        || shard_key.columns().next().is_none()
+    {
+        return Err(SchemaError::ShardKeyForm);
+    }
+    let in_key = |name: &String| match &table.primary_key {
+        Some(key) => {
+            key.partition.contains(name) || key.clustering.iter().any(|one| one.column == *name)
+        }
+        None => IDENTITY_COLUMNS.iter().any(|(column, _)| column == name),
+    };
+    let mut seen = HashSet::new();
+    for name in shard_key.columns() {
+        if !in_key(name) {
+            return Err(SchemaError::UnknownShardKeyColumn(name.clone()));
+        }
+        if !seen.insert(name) {
+            return Err(SchemaError::RepeatedShardKeyColumn(name.clone()));
+        }
+    }
+    Ok(())
 }
 
 fn mark_key(columns: &mut [ColumnSchema], key: &PrimaryKey) -> Result<(), SchemaError> {

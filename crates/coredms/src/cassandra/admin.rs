@@ -17,7 +17,7 @@ use super::ring;
 use super::schema;
 use crate::Connection;
 use crate::admin::{AdminError, Member, RoleLogin, StoreAdmin, Tenancy, TenancyNames};
-use crate::declaration::{ColumnState, TableDef};
+use crate::declaration::{ColumnState, TableDef, no_shards};
 
 /// A superuser's session.
 pub(crate) struct CassandraAdmin {
@@ -199,6 +199,17 @@ impl StoreAdmin for CassandraAdmin {
 
     async fn ensure_table(&self, keyspace: &str, table: &TableSpec) -> Result<(), AdminError> {
         let _one = self.changes.lock().await;
+        if let Some(key) = &table.shard_key {
+            let conflict = no_shards(
+                key,
+                "Cassandra has none: it spreads rows by the partition key",
+            );
+            return Err(AdminError::TableConflict {
+                table: table.name.clone(),
+                column: conflict.column,
+                reason: conflict.reason,
+            });
+        }
         let there = observe::tables(&self.session, keyspace).await?;
         self.ensure(keyspace, &schema::declared(table), &there)
             .await?;

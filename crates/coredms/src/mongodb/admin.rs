@@ -12,9 +12,10 @@ use uuid::Uuid;
 use super::connector::MongoConnector;
 use super::observe::{self, apply};
 use super::plan::{self, UserState};
-use super::{ledger, schema, voters};
+use super::{ledger, schema, shard, voters};
 use crate::Connection;
 use crate::admin::{AdminError, Member, RoleLogin, StoreAdmin, Tenancy, TenancyNames};
+use crate::declaration::Conflict;
 
 /// A superuser's client.
 pub(crate) struct MongoAdmin {
@@ -147,13 +148,17 @@ impl StoreAdmin for MongoAdmin {
             )));
         }
         let there = observe::collection(&self.client.database(keyspace), &table.name).await?;
-        let steps = schema::plan(keyspace, table, there.as_ref()).map_err(|conflict| {
-            AdminError::TableConflict {
-                table: table.name.clone(),
-                column: conflict.column,
-                reason: conflict.reason,
-            }
-        })?;
+        let conflict = |conflict: Conflict| AdminError::TableConflict {
+            table: table.name.clone(),
+            column: conflict.column,
+            reason: conflict.reason,
+        };
+        let mut steps = schema::plan(keyspace, table, there.as_ref()).map_err(conflict)?;
+        // Whatever conflicts is told before anything is made.
+        if table.shard_key.is_some() {
+            let there = observe::sharding(&self.client, keyspace, &table.name).await?;
+            steps.extend(shard::plan(keyspace, table, &there).map_err(conflict)?);
+        }
         apply(&self.client, steps).await
     }
 }

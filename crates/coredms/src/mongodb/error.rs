@@ -20,6 +20,8 @@ pub(crate) mod code {
     pub const ALREADY_INITIALIZED: i32 = 23;
     pub const NAMESPACE_NOT_FOUND: i32 = 26;
     pub const NAMESPACE_EXISTS: i32 = 48;
+    /// The same index is there under another name.
+    pub const INDEX_OPTIONS_CONFLICT: i32 = 85;
     pub const NOT_YET_INITIALIZED: i32 = 94;
     /// The configuration is not the one after the set's: somebody else changed it meanwhile.
     pub const INCOMPATIBLE_CONFIGURATION: i32 = 103;

@@ -23,6 +23,7 @@ mod plan;
 mod read;
 mod scan;
 mod schema;
+mod shard;
 mod store;
 mod table;
 mod validator;

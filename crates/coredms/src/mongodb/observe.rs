@@ -9,6 +9,7 @@ use super::client::anybody;
 use super::error::{code, command_code, refused};
 use super::plan::{Grant, Step};
 use super::schema::CollectionState;
+use super::shard::Sharding;
 use super::{ADMIN, client};
 use crate::admin::{AdminError, Member};
 
@@ -186,8 +187,64 @@ pub(crate) async fn primary_answers(client: &Client) -> Result<(), AdminError> {
     ask(&database, doc! {"ping": 1}, "answer").await.map(drop)
 }
 
-/// Members as any of them sees the others.
+/// Whether a router of a sharded cluster answers, and not a member of a replica set.
+async fn is_router(client: &Client) -> Result<bool, AdminError> {
+    let answer = client
+        .database(ADMIN)
+        .run_command(doc! {"hello": 1})
+        .selection_criteria(anybody())
+        .await
+        .map_err(|error| refused(&error, "ask what it is"))?;
+    Ok(answer.get_str("msg").is_ok_and(|kind| kind == "isdbgrid"))
+}
+
+/// How a collection is spread over shards.
+pub(crate) async fn sharding(
+    client: &Client,
+    database: &str,
+    name: &str,
+) -> Result<Sharding, AdminError> {
+    if !is_router(client).await? {
+        return Ok(Sharding::NoRouter);
+    }
+    // Servers before 5.0 keep what was dropped; since 8.0 there are also collections that are not sharded.
+    let filter = doc! {
+        "_id": format!("{database}.{name}"),
+        "dropped": {"$ne": true},
+        "unsplittable": {"$ne": true},
+    };
+    let command = doc! {"find": "collections", "filter": filter, "limit": 1};
+    let answer = ask(&client.database("config"), command, "read shard keys").await?;
+    let sharded = first_batch(&answer).pop();
+    let key = sharded.and_then(|entry| entry.get_document("key").cloned().ok());
+    Ok(key.map_or(Sharding::Whole, Sharding::By))
+}
+
+/// The shards of a cluster, as its router knows them: it tells nothing of their members' health.
+async fn shards(client: &Client) -> Result<Vec<Member>, AdminError> {
+    let answer = ask(
+        &client.database(ADMIN),
+        doc! {"listShards": 1},
+        "read the shards",
+    )
+    .await?;
+    Ok(documents(&answer, "shards").iter().map(shard).collect())
+}
+
+fn shard(entry: &Document) -> Member {
+    let draining = entry.get_bool("draining").unwrap_or_default();
+    Member {
+        address: entry.get_str("host").unwrap_or_default().to_owned(),
+        up: true,
+        state: if draining { "DRAINING" } else { "SHARD" }.to_owned(),
+    }
+}
+
+/// Members as any of them sees the others; the shards where a router answers.
 pub(crate) async fn members(client: &Client) -> Result<Vec<Member>, AdminError> {
+    if is_router(client).await? {
+        return shards(client).await;
+    }
     let answer = client
         .database(ADMIN)
         .run_command(doc! {"replSetGetStatus": 1})

@@ -12,6 +12,7 @@ on_each_engine! {
     pipelines_share_a_table_by_adding_to_it
     reserved_words_are_names_like_any_other
     a_table_of_a_keyspace_that_is_not_there_yet_waits_for_it
+    a_shard_key_is_refused_where_there_are_no_shards
 }
 
 pub fn spec(json: serde_json::Value) -> TableSpec {
@@ -188,4 +189,38 @@ async fn a_table_of_a_keyspace_that_is_not_there_yet_waits_for_it(on: &dyn Serve
         .await
         .unwrap_err();
     assert!(matches!(error, AdminError::Unavailable(_)), "{error}");
+}
+
+async fn a_shard_key_is_refused_where_there_are_no_shards(on: &dyn Server) {
+    let tenant = tenant(on, "unsharded").await;
+    let columns = json!([{"name": "country", "type": "text"}, {"name": "id", "type": "bigint"}]);
+    let table = |shard_key: serde_json::Value| {
+        spec(json!({
+            "name": "orders",
+            "columns": columns,
+            "primaryKey": {"partition": ["country"], "clustering": [{"column": "id"}]},
+            "shardKey": shard_key,
+        }))
+    };
+    let ks = &tenant.keyspace;
+    for (key, first) in [
+        (json!({"hashed": "id"}), "id"),
+        (json!({"ranged": ["country", "id"]}), "country"),
+    ] {
+        let error = tenant
+            .admin
+            .ensure_table(ks, &table(key))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, AdminError::TableConflict { column, .. } if column == first),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(text.contains("leave shardKey out"), "{text}");
+    }
+    // Nothing was made of it: the same table with another key is made, and not refused.
+    let mut other = table(json!(null));
+    other.primary_key = None;
+    converge(|| tenant.admin.ensure_table(ks, &other)).await;
 }
