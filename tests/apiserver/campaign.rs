@@ -68,9 +68,9 @@ struct Plan {
     fault: Fault,
 }
 
-/// Every fault at every call that a run without faults made. A wait repeats the same calls in the same state for as
-/// long as it lasts, and of servers that are alike one is hit. `make test-all` hits the second of equal calls as well,
-/// and every server.
+/// Every fault at every call that a run without faults made; a read that is carried out before a crash is as one that is
+/// not. A wait repeats the same calls in the same state for as long as it lasts, and of servers that are alike one is hit.
+/// `make test-all` hits the second of equal calls as well, and every server.
 fn plans(what: &str, calls: &[Call], faults: &[Fault]) -> Vec<Plan> {
     let all = std::env::var_os("SIMBDP_TEST_ALL").is_some();
     let mut seen = BTreeMap::<String, u32>::new();
@@ -83,24 +83,27 @@ fn plans(what: &str, calls: &[Call], faults: &[Fault]) -> Vec<Plan> {
         let times = seen.entry(name).or_default();
         *times += 1;
         if *times <= if all { 2 } else { 1 } {
-            chosen.push(nth);
+            chosen.push((nth, call.operation));
         }
     }
-    println!(
-        "{what}: {} calls, of which {} are hit with {} faults each",
-        calls.len(),
-        chosen.len(),
-        faults.len()
-    );
-    let each = |nth| {
+    let each = |(nth, operation)| {
         let faults = faults.iter().enumerate();
-        faults.map(move |(index, fault)| Plan {
+        let same = move |fault| operation == Operation::Read && fault == Fault::CrashAfter;
+        let apart = faults.filter(move |(_, fault)| !same(**fault));
+        apart.map(move |(index, fault)| Plan {
             nth,
             index,
             fault: *fault,
         })
     };
-    chosen.into_iter().flat_map(each).collect()
+    let hit = chosen.len();
+    let plans: Vec<_> = chosen.into_iter().flat_map(each).collect();
+    println!(
+        "{what}: {} calls, of which {hit} are hit with {} faults in all",
+        calls.len(),
+        plans.len()
+    );
+    plans
 }
 
 /// A call's name without the numbers of servers: `data-db-1` is `data-db-`.
