@@ -188,7 +188,13 @@ const NO_TLS: &str = "it does not speak TLS";
 mod tests {
     use std::fs;
 
-    use super::{Trust, TrustError};
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
 
     #[test]
     fn a_bundle_holds_certificates_and_nothing_else_is_taken_for_one() {
@@ -210,5 +216,36 @@ mod tests {
         }
         assert_eq!(trust.file().unwrap().unwrap(), path);
         assert_eq!(Trust::Public.file().unwrap(), None);
+    }
+
+    /// Whoever connects is shown a certificate of the past: no server of a database would start with it.
+    #[tokio::test]
+    async fn a_certificate_that_has_expired_is_named() {
+        // It fails where a test before this one has done so.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(2020, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        let pem = certificate.pem();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let server = ServerConfig::builder().with_no_client_auth();
+        let server = server.with_single_cert(vec![certificate.into()], key);
+        let acceptor = TlsAcceptor::from(Arc::new(server.unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            acceptor.accept(stream).await.map(drop)
+        });
+        let connection = Connection {
+            engine: Engine::MongoDB,
+            endpoints: vec![endpoint.clone()],
+            username: String::new(),
+            password: String::new(),
+            tls: Some(Trust::Bundle(pem.into())),
+        };
+        let fault = fault(&connection).await.unwrap();
+        assert_eq!(fault, format!("{endpoint}: its certificate has expired"));
     }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use crate::certificates::Authority;
 use crate::server_process::{LOG, ServerProcess, free_addresses};
 
 /// Names the installation.
@@ -96,6 +97,15 @@ struct Node {
 impl Cassandra {
     /// Starts a cluster and waits until every node answers. The first one starts alone: it is the seed.
     pub async fn start(nodes: u8) -> Result<Self> {
+        Self::with(nodes, None).await
+    }
+
+    /// The same, for clients that speak TLS. Each node has a certificate for its address.
+    pub async fn start_with_tls(nodes: u8, authority: &Authority) -> Result<Self> {
+        Self::with(nodes, Some(authority)).await
+    }
+
+    async fn with(nodes: u8, authority: Option<&Authority>) -> Result<Self> {
         ensure!((1..=9).contains(&nodes), "1 to 9 nodes, not {nodes}");
         let base = tempfile::Builder::new().prefix("cassandra-").tempdir()?;
         let addresses = free_addresses(nodes, &[PORT, STORAGE_PORT])?;
@@ -112,7 +122,7 @@ impl Cassandra {
             base,
         };
         for node in 0..cluster.nodes.len() {
-            cluster.configure(node)?;
+            cluster.configure(node, authority)?;
         }
         cluster.launch(0)?;
         cluster.wait(0).await?;
@@ -169,7 +179,7 @@ impl Cassandra {
         self.wait(node).await
     }
 
-    fn configure(&self, node: usize) -> Result<()> {
+    fn configure(&self, node: usize, authority: Option<&Authority>) -> Result<()> {
         let Node {
             address, directory, ..
         } = &self.nodes[node];
@@ -222,7 +232,11 @@ cas_contention_timeout: 5s
 request_timeout: 20s
 "
         );
-        fs::write(directory.join("cassandra.yaml"), yaml)?;
+        let encryption = match authority {
+            Some(authority) => encryption(&authority.server(&[address.to_string()])?),
+            None => String::new(),
+        };
+        fs::write(directory.join("cassandra.yaml"), yaml + &encryption)?;
         Ok(())
     }
 
@@ -288,6 +302,23 @@ request_timeout: 20s
         }
         Ok(())
     }
+}
+
+/// TLS for all clients, with this key and certificate.
+fn encryption(pem: &str) -> String {
+    format!(
+        "client_encryption_options:
+  enabled: true
+  optional: false
+  keystore_password: ''
+  ssl_context_factory:
+    class_name: org.apache.cassandra.security.PEMBasedSslContextFactory
+    parameters:
+      private_key: |
+        {}
+",
+        pem.replace('\n', "\n        ")
+    )
 }
 
 /// Whether the server says that it gave up: the script waits for its input all the same.

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod cassandra;
+pub mod certificates;
 pub mod fake_broker;
 pub mod fake_coredms;
 pub mod fault;

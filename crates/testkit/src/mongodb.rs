@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use crate::certificates::Authority;
 use crate::server_process::{LOG, ServerProcess, free_addresses};
 
 /// Names the installation.
@@ -27,6 +28,10 @@ pub const PORT: u16 = 27_017;
 pub const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Elsewhere it is 2 s.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Files of a member that speaks TLS: its own key and certificate, and the authority's.
+const CERTIFICATE: &str = "certificate.pem";
+const AUTHORITY: &str = "authority.pem";
 
 const PROGRAMS: [&str; 2] = ["usr/bin/mongod", "bin/mongod"];
 /// The loader of an image's own libraries, and where they are.
@@ -65,6 +70,7 @@ struct Member {
     address: Ipv4Addr,
     directory: PathBuf,
     server: Option<ServerProcess>,
+    tls: bool,
 }
 
 impl MongoDb {
@@ -85,6 +91,7 @@ impl MongoDb {
                     directory: base.path().join(address.to_string()),
                     address,
                     server: None,
+                    tls: false,
                 })
                 .collect(),
             base,
@@ -147,12 +154,27 @@ impl MongoDb {
         self.wait(member).await
     }
 
+    /// Starts a member again after [`MongoDb::kill`], such that it speaks TLS alone, with a certificate for these names.
+    pub async fn run_with_tls(
+        &mut self,
+        member: usize,
+        authority: &Authority,
+        names: &[String],
+    ) -> Result<()> {
+        let directory = &self.members[member].directory;
+        fs::write(directory.join(CERTIFICATE), authority.server(names)?)?;
+        fs::write(directory.join(AUTHORITY), authority.pem())?;
+        self.members[member].tls = true;
+        self.run(member).await
+    }
+
     fn launch(&mut self, member: usize) -> Result<()> {
         let mut command = program(&self.root)?;
         let Member {
             address,
             directory,
             server,
+            tls,
         } = &mut self.members[member];
         let (data, keyfile) = (directory.join("data"), directory.join("keyfile"));
         fs::create_dir_all(&data)?;
@@ -170,6 +192,15 @@ impl MongoDb {
             .args(["--port", &PORT.to_string()])
             .args(FAST)
             .env("GLIBC_TUNABLES", "glibc.malloc.arena_max=2");
+        if *tls {
+            command
+                .args(["--tlsMode", "requireTLS"])
+                .arg("--tlsAllowConnectionsWithoutCertificates")
+                .arg("--tlsCertificateKeyFile")
+                .arg(directory.join(CERTIFICATE))
+                .arg("--tlsCAFile")
+                .arg(directory.join(AUTHORITY));
+        }
         *server = Some(ServerProcess::start(command, directory, self.base.path())?);
         Ok(())
     }

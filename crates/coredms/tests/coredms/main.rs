@@ -34,3 +34,4 @@ mod rows;
 mod server;
 mod tables;
 mod tenancy;
+mod tls;
