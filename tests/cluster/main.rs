@@ -10,6 +10,8 @@ mod chart;
 mod cli;
 mod database;
 mod deletion;
+mod elsewhere;
+mod external;
 mod harness;
 mod isolation;
 mod kills;

@@ -1,3 +1,0 @@
-module simbdp.dev/local/pause
-
-go 1.24.0

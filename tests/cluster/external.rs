@@ -1,0 +1,149 @@
+//! An external CoreDms: a database that somebody else runs, and that is reached over TLS alone. What is wrong with the
+//! connection is told, tenants come and go, and all that others have there stays as it was.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use simbdp_api::CoreDms;
+use simbdp_api::common::Engine;
+
+use crate::elsewhere::{Elsewhere, PASSWORD, USER};
+use crate::harness::{Cluster, QUICK, SLOW, TestTenant, condition, eventually};
+use crate::main_job::{data, planes_ndjson, sample};
+use crate::table::{differences, from_csv};
+
+const OPERATOR: &str = "simbdp-system";
+const NAME: &str = "elsewhere";
+const PIPELINE: &str = "planes";
+
+#[tokio::test]
+async fn tenants_come_and_go_in_somebody_elses_cassandra_over_tls() {
+    tenants_come_and_go(Engine::Cassandra).await;
+}
+
+#[tokio::test]
+async fn tenants_come_and_go_in_somebody_elses_mongodb_over_tls() {
+    tenants_come_and_go(Engine::MongoDB).await;
+}
+
+async fn tenants_come_and_go(engine: Engine) {
+    let elsewhere = Elsewhere::start(engine).await;
+    let cluster = Cluster::connect().await;
+    let before = elsewhere.content().await;
+
+    declare(&cluster, &elsewhere, None).await;
+    let said = told(&cluster, "TlsFailed").await;
+    assert!(
+        said.contains("it speaks TLS, and this connection does not"),
+        "{said}"
+    );
+    assert!(said.contains("spec.external.tls"), "{said}");
+    declare(
+        &cluster,
+        &elsewhere,
+        Some(json!({"trustBundle": elsewhere.authority})),
+    )
+    .await;
+    told(&cluster, "Answers").await;
+
+    let tenant = TestTenant::named("guest", engine).await;
+    let spec = json!({
+        "coredms": {"engine": engine, "placement": "Shared", "ref": {"name": NAME}},
+        "users": [{"name": "loader", "role": "Writer"}],
+        "gateway": {"replicas": 1, "staging": {"size": "1Gi"}},
+        "deletionPolicy": "Delete",
+    });
+    cluster.apply_tenant(&tenant.name, spec).await.unwrap();
+    cluster.tenant_ready(&tenant.name).await;
+    tenant
+        .pipeline(PIPELINE, sample("planes.yaml", PIPELINE))
+        .await;
+    let csv = data("planes.csv");
+    tenant
+        .post_messages(PIPELINE, "all", &planes_ndjson(&csv))
+        .await;
+    let expected = from_csv(
+        &csv.replacen("tailnum,year,", "tailnum,built,", 1),
+        &["tailnum"],
+        &[],
+    );
+    eventually("every row is there", QUICK, || async {
+        let rows = elsewhere
+            .admin
+            .rows(&tenant.name.keyspace(), PIPELINE, &["tailnum"])
+            .await;
+        differences(&rows, &expected)
+    })
+    .await;
+
+    let parameters = DeleteParams::default();
+    let (tenants, name) = (cluster.tenants(), tenant.name.as_str());
+    tenants.delete(name, &parameters).await.unwrap();
+    gone("the tenant", || tenants.get_opt(name)).await;
+    let databases = databases(&cluster);
+    databases.delete(NAME, &parameters).await.unwrap();
+    gone("the CoreDms", || databases.get_opt(NAME)).await;
+    assert_eq!(elsewhere.content().await, before);
+    cluster
+        .secrets(OPERATOR)
+        .delete(NAME, &parameters)
+        .await
+        .unwrap();
+    elsewhere.stop().await;
+}
+
+fn databases(cluster: &Cluster) -> Api<CoreDms> {
+    Api::namespaced(cluster.client.clone(), OPERATOR)
+}
+
+/// Applies the login and the CoreDms.
+async fn declare(cluster: &Cluster, elsewhere: &Elsewhere, tls: Option<Value>) {
+    let parameters = PatchParams::apply("cluster-test").force();
+    let login: Value = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": NAME},
+        "stringData": {"username": USER, "password": PASSWORD},
+    });
+    let secrets: Api<Secret> = cluster.secrets(OPERATOR);
+    secrets
+        .patch(NAME, &parameters, &Patch::Apply(login))
+        .await
+        .unwrap();
+    let mut external = json!({"addresses": elsewhere.addresses, "secretRef": {"name": NAME}});
+    if let Some(tls) = tls {
+        external["tls"] = tls;
+    }
+    let object = json!({
+        "apiVersion": "simbdp.dev/v1alpha1", "kind": "CoreDms", "metadata": {"name": NAME},
+        "spec": {"engine": elsewhere.engine, "maxTenants": 2, "external": external},
+    });
+    let applied = databases(cluster)
+        .patch(NAME, &parameters, &Patch::Apply(object))
+        .await;
+    applied.unwrap();
+}
+
+/// Waits until the database's condition has a reason, and returns its message.
+async fn told(cluster: &Cluster, reason: &str) -> String {
+    eventually(&format!("DatabaseReady says {reason}"), SLOW, || async {
+        let coredms = databases(cluster).get(NAME).await.unwrap();
+        let conditions = coredms.status.unwrap_or_default().conditions;
+        match condition(&conditions, "DatabaseReady") {
+            Some((_, found, message)) if found == reason => Ok(message),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+async fn gone<K, F>(what: &str, get: impl Fn() -> F)
+where
+    F: Future<Output = Result<Option<K>, kube::Error>>,
+{
+    eventually(&format!("{what} is gone"), QUICK, || async {
+        match get().await.unwrap() {
+            Some(_) => Err("it is there".to_owned()),
+            None => Ok(()),
+        }
+    })
+    .await;
+}
