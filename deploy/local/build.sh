@@ -10,6 +10,8 @@ export GOMODCACHE=$CACHE/gomod GOCACHE=$CACHE/gobuild GOFLAGS=-mod=readonly GOWO
 # The registry's modules may ask for a newer Go than the one installed; go fetches it.
 export GOTOOLCHAIN=auto
 
+# One Go module of all programs: what they share is compiled once.
+readonly PROGRAMS=$HERE/programs
 KUBE_NAMES=(etcd kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubectl kubelet)
 
 # PROGRAM=PACKAGE: what must be on the machine.
@@ -33,28 +35,26 @@ install_packages() {
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"
 }
 
-# check_pin DIRECTORY MODULE VERSION: go.mod and versions.env must agree.
+# check_pin MODULE VERSION: go.mod and versions.env must agree.
 check_pin() {
-	grep -qE "^(require )?[[:space:]]*$2 v${3//./\\.}( |\$)" "$HERE/$1/go.mod" ||
-		fail "deploy/local/$1/go.mod does not require $2 v$3, which versions.env names"
+	grep -qE "^(require )?[[:space:]]*$1 v${2//./\\.}( |\$)" "$PROGRAMS/go.mod" ||
+		fail "deploy/local/programs/go.mod does not require $1 v$2, which versions.env names"
 }
 
-# compile NAME DIRECTORY PACKAGE [LDFLAGS]: static, since images hold nothing else; but
-# kube runs on the machine and uses its resolver, as the kubelet's own releases do.
+# compile NAME PACKAGE [LDFLAGS]: static, since images hold nothing else.
 compile() {
-	local flags=${4:-} cgo=0
-	if [[ $1 == kube ]]; then
-		cgo=1
-	fi
-	cd "$HERE/$2"
-	CGO_ENABLED=$cgo go build -trimpath -ldflags "-s -w $flags" -o "$BIN/$1.new" "$3"
+	cd "$PROGRAMS"
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w ${3:-}" -o "$BIN/$1.new" "$2"
 	mv "$BIN/$1.new" "$BIN/$1"
 }
 
-# build NAME DIRECTORY PACKAGE [LDFLAGS]: compiles it if anything it is made of changed.
+# build NAME PACKAGE [LDFLAGS]: compiles it if anything it is made of changed.
 build() {
-	local stamp
-	stamp=$(printf '%s %s %s\n' "$(digest_of "$HERE/$2")" "$3" "${4:-}")
+	local sources=("$PROGRAMS/go.mod" "$PROGRAMS/go.sum") stamp
+	if [[ $2 == ./* ]]; then
+		sources+=("$PROGRAMS/${2#./}")
+	fi
+	stamp=$(printf '%s %s %s\n' "$(digest_of "${sources[@]}")" "$2" "${3:-}")
 	if [[ -x $BIN/$1 && $(cat "$BIN/.$1" 2>/dev/null) == "$stamp" ]]; then
 		return
 	fi
@@ -64,9 +64,9 @@ build() {
 
 build_kube() {
 	local version=k8s.io/component-base/version name
-	check_pin kube k8s.io/kubernetes "$KUBERNETES_VERSION"
-	check_pin kube go.etcd.io/etcd/server/v3 "$ETCD_VERSION"
-	build kube kube . "-X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitTreeState=clean
+	check_pin k8s.io/kubernetes "$KUBERNETES_VERSION"
+	check_pin go.etcd.io/etcd/server/v3 "$ETCD_VERSION"
+	build kube ./kube "-X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitTreeState=clean
 		-X $version.gitMajor=${KUBERNETES_VERSION%%.*} -X $version.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
 	for name in "${KUBE_NAMES[@]}"; do
 		ln -sf kube "$BIN/$name"
@@ -74,21 +74,21 @@ build_kube() {
 }
 
 build_others() {
-	check_pin coredns github.com/coredns/coredns "$COREDNS_VERSION"
-	check_pin local-path github.com/rancher/local-path-provisioner "$LOCAL_PATH_VERSION"
-	build pause pause .
-	build coredns coredns .
-	build local-path-provisioner local-path github.com/rancher/local-path-provisioner
+	check_pin github.com/coredns/coredns "$COREDNS_VERSION"
+	check_pin github.com/rancher/local-path-provisioner "$LOCAL_PATH_VERSION"
+	build pause ./pause
+	build coredns ./coredns
+	build local-path-provisioner github.com/rancher/local-path-provisioner
 }
 
 build_helm() {
-	check_pin helm helm.sh/helm/v4 "$HELM_VERSION"
-	build helm helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION"
+	check_pin helm.sh/helm/v4 "$HELM_VERSION"
+	build helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION"
 }
 
 build_connectivity() {
-	check_pin connectivity github.com/mattfenwick/cyclonus "$CYCLONUS_VERSION"
-	build connectivity connectivity .
+	check_pin github.com/mattfenwick/cyclonus "$CYCLONUS_VERSION"
+	build connectivity ./connectivity
 }
 
 case ${1:-all} in
