@@ -7,14 +7,13 @@ use scylla::client::PoolSize;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::NewSessionError;
 use scylla::statement::{Consistency, SerialConsistency};
 use tokio::sync::Mutex;
 
 use super::error::{login, spoke};
 use crate::kept::LoginFailure;
 use crate::store::StoreError;
-use crate::{Connection, Trust};
+use crate::{Connection, Trust, TrustError};
 
 /// How a session behaves.
 #[derive(Clone, Debug)]
@@ -38,11 +37,10 @@ pub(crate) async fn open(
     options: &SessionOptions,
 ) -> Result<Session, LoginFailure> {
     match build(connection, &connection.endpoints, options).await {
-        Ok(session) => Ok(session),
-        Err(error) => match login(&error) {
-            refused @ LoginFailure::Refused(_) => Err(refused),
-            unavailable => Err(ask_each(connection, options).await.unwrap_or(unavailable)),
-        },
+        Err(failure) if !matches!(failure, LoginFailure::Refused(_)) => {
+            Err(ask_each(connection, options).await.unwrap_or(failure))
+        }
+        told => told,
     }
 }
 
@@ -50,20 +48,19 @@ async fn build(
     connection: &Connection,
     endpoints: &[String],
     options: &SessionOptions,
-) -> Result<Session, NewSessionError> {
-    builder(connection, endpoints, options)?
-        .user(&connection.username, &connection.password)
-        .build()
-        .await
+) -> Result<Session, LoginFailure> {
+    let builder = builder(connection, endpoints, options)
+        .map_err(|error| LoginFailure::Unavailable(error.to_string()))?;
+    let builder = builder.user(&connection.username, &connection.password);
+    builder.build().await.map_err(|error| login(&error))
 }
 
 fn builder(
     connection: &Connection,
     endpoints: &[String],
     options: &SessionOptions,
-) -> Result<SessionBuilder, NewSessionError> {
-    let tls = connection.tls.as_ref().map(Trust::client).transpose();
-    let tls = tls.map_err(|error| NewSessionError::IllegalConfig(error.to_string().into()))?;
+) -> Result<SessionBuilder, TrustError> {
+    let tls = connection.tls.as_ref().map(Trust::client).transpose()?;
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
         .serial_consistency(Some(SerialConsistency::LocalSerial))
@@ -94,9 +91,8 @@ async fn ask_each(connection: &Connection, options: &SessionOptions) -> Option<L
     for endpoint in &connection.endpoints {
         let addresses = tokio::net::lookup_host(endpoint.as_str()).await;
         for address in addresses.into_iter().flatten() {
-            if let Err(error) = build(connection, &[address.to_string()], options).await
-                && let refused @ LoginFailure::Refused(_) = login(&error)
-            {
+            let built = build(connection, &[address.to_string()], options).await;
+            if let Err(refused @ LoginFailure::Refused(_)) = built {
                 return Some(refused);
             }
         }
