@@ -50,10 +50,16 @@ finish() {
 phase "programs of the local cluster"
 deploy/local/build.sh
 
+# Most of it is fetched, while the quick loop computes.
+deploy/local/images.sh cassandra mongodb rabbitmq &>.local/log/images-of-servers.log &
+images=$!
+trap wait EXIT
+
 phase "quick loop"
 deploy/check.sh
 
 phase "local cluster and images"
+wait "$images" || { tail -n 25 .local/log/images-of-servers.log >&2; exit 1; }
 trap finish EXIT
 make --no-print-directory cluster images
 deploy/data.sh

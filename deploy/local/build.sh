@@ -41,10 +41,10 @@ check_pin() {
 		fail "deploy/local/programs/go.mod does not require $1 v$2, which versions.env names"
 }
 
-# compile NAME PACKAGE [LDFLAGS]: static, since images hold nothing else.
+# compile NAME PACKAGE [LDFLAGS]: static, since images hold nothing else, and without what only a debugger reads.
 compile() {
 	cd "$PROGRAMS"
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w ${3:-}" -o "$BIN/$1.new" "$2"
+	CGO_ENABLED=0 go build -trimpath -gcflags=all=-dwarf=false -ldflags "-s -w ${3:-}" -o "$BIN/$1.new" "$2"
 	mv "$BIN/$1.new" "$BIN/$1"
 }
 
@@ -83,7 +83,9 @@ build_others() {
 
 build_helm() {
 	check_pin helm.sh/helm/v4 "$HELM_VERSION"
-	build helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION"
+	local capabilities=helm.sh/helm/v4/pkg/chart/common
+	build helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$HELM_VERSION
+		-X $capabilities.k8sVersionMajor=${KUBERNETES_VERSION%%.*} -X $capabilities.k8sVersionMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
 }
 
 build_connectivity() {
