@@ -13,6 +13,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, Error as TlsError, RootCertStore};
@@ -48,6 +49,9 @@ pub enum TrustError {
         /// Why not.
         reason: String,
     },
+    /// The library for TLS cannot be used.
+    #[error("TLS cannot be used: {0}")]
+    Library(String),
 }
 
 impl Trust {
@@ -75,9 +79,12 @@ impl Trust {
         }
     }
 
-    /// Settings of a client. The provider of cryptography is the one that the program has installed.
+    /// Settings of a client.
     pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, TrustError> {
-        let client = ClientConfig::builder().with_root_certificates(self.roots()?);
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TrustError::Library(error.to_string()))?
+            .with_root_certificates(self.roots()?);
         Ok(Arc::new(client.with_no_client_auth()))
     }
 
@@ -221,15 +228,16 @@ mod tests {
     /// Whoever connects is shown a certificate of the past: no server of a database would start with it.
     #[tokio::test]
     async fn a_certificate_that_has_expired_is_named() {
-        // It fails where a test before this one has done so.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         params.not_after = date_time_ymd(2020, 1, 1);
         let certificate = params.self_signed(&key).unwrap();
         let pem = certificate.pem();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let server = ServerConfig::builder().with_no_client_auth();
+        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
         let server = server.with_single_cert(vec![certificate.into()], key);
         let acceptor = TlsAcceptor::from(Arc::new(server.unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

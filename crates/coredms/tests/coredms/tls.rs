@@ -118,15 +118,8 @@ async fn told_apart(authority: &Authority, login: &Connection, bare: &Connection
     assert!(matches!(nobody, AdminError::Unavailable(_)), "{nobody:?}");
 }
 
-/// As each program does at its start.
-fn provide_cryptography() {
-    // It fails where the other test has done so.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 #[tokio::test]
 async fn a_cassandra_over_tls() {
-    provide_cryptography();
     let authority = Authority::new("authority of a Cassandra").unwrap();
     let node = Cassandra::start_with_tls(1, &authority).await.unwrap();
     let login = Connection {
@@ -150,7 +143,8 @@ async fn a_cassandra_over_tls() {
 
 #[tokio::test]
 async fn a_mongodb_over_tls() {
-    provide_cryptography();
+    // The driver takes what the program has installed at its start. It fails where another test has done so.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let authority = Authority::new("authority of a MongoDB").unwrap();
     let mut member = MongoDb::start(1).await.unwrap();
     let endpoints = member.endpoints();
