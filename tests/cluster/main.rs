@@ -16,6 +16,7 @@ mod kills;
 mod lifecycle;
 mod main_job;
 mod members;
+mod missed;
 mod pause;
 mod quorum;
 mod scale;

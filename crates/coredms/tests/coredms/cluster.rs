@@ -164,6 +164,15 @@ async fn a_majority_suffices_and_less_is_waited_for(cluster: &mut dyn Cluster) {
         "primaryKey": {"partition": ["k"]},
     }));
     converge(|| admin.ensure_table(&tenancy.keyspace, &spec)).await;
+    // Nobody has asked for a repair: what is replicated is left, where the engine does not keep members alike by itself.
+    let (address, _) = endpoints[0].rsplit_once(':').unwrap();
+    let left = converge(|| admin.unrepaired(address)).await;
+    let is_left = |name: &str| left.keyspaces.iter().any(|keyspace| keyspace == name);
+    let cassandra = cluster.engine() == Engine::Cassandra;
+    for (name, replicated) in [(&*tenancy.keyspace, true), ("system", false)] {
+        assert_eq!(is_left(name), cassandra && replicated, "{left:?}");
+    }
+    assert!(!left.under_way, "{left:?}");
     let login = Connection {
         engine: cluster.engine(),
         endpoints: endpoints.clone(),
