@@ -37,34 +37,40 @@ fn joined(pod: &MemberPod, members: &[Member]) -> Option<Joined> {
     (pod.state.ready && members.iter().any(up)).then_some(joined)
 }
 
-/// Keeps what is known, with what was seen just now. Members that were not seen keep what was known of them. Who is seen
-/// with another volume is marked first, so that no crash forgets it.
+/// Keeps what is known, with what was seen just now. Members that were not seen keep what was known of them. Who has another
+/// volume is marked before that, as soon as its pod has told it, so that no crash forgets it.
 pub async fn record(
     applier: &Applier,
     coredms: &ValidatedCoreDms,
     platform: &Platform,
     observed: &mut Observed,
 ) -> Result<(), ApplyError> {
-    let seen = seen(observed);
-    if seen.is_empty() {
+    let told = told(observed);
+    if told.is_empty() {
         return Ok(());
     }
+    let mut seen = seen(observed);
     let name = names::members(&coredms.name);
     let known = applier
         .get::<ConfigMap>(Some(&coredms.namespace), &name)
         .await?;
     let mut data = known.and_then(|known| known.data).unwrap_or_default();
     let before = data.clone();
-    for (pod, joined) in seen {
-        if replaced(data.get(&pod), &joined) {
-            let Some(claim) = claim_of(&mut observed.claims, &pod) else {
-                continue;
-            };
-            mark(applier, coredms, claim).await?;
+    for (pod, volume) in told {
+        if !replaced(data.get(&pod), &volume) {
+            continue;
         }
-        // Two texts always serialise.
-        data.insert(pod, serde_json::to_string(&joined).unwrap_or_default());
+        match claim_of(&mut observed.claims, &pod) {
+            Some(claim) => mark(applier, coredms, claim).await?,
+            // It was made since: the next look finds it.
+            None => drop(seen.remove(&pod)),
+        }
     }
+    // Two texts always serialise.
+    let texts = seen
+        .into_iter()
+        .map(|(pod, joined)| (pod, serde_json::to_string(&joined).unwrap_or_default()));
+    data.extend(texts);
     if data == before {
         return Ok(());
     }
@@ -74,11 +80,18 @@ pub async fn record(
         .map(drop)
 }
 
-/// Whether it was known with another volume. What cannot be read may have been another one.
-fn replaced(known: Option<&String>, joined: &Joined) -> bool {
+/// Ids of the volumes that pods have told, by pod.
+fn told(observed: &Observed) -> Vec<(String, String)> {
+    let pods = observed.members.iter();
+    pods.filter_map(|pod| Some((pod.state.name.clone(), pod.volume.clone()?)))
+        .collect()
+}
+
+/// Whether a member was known with another volume than this one. What cannot be read may have been another one.
+fn replaced(known: Option<&String>, volume: &str) -> bool {
     known.is_some_and(|known| {
         let known = serde_json::from_str::<Joined>(known);
-        known.map_or(true, |known| known.volume != joined.volume)
+        known.map_or(true, |known| known.volume != volume)
     })
 }
 
@@ -176,16 +189,14 @@ mod tests {
 
     #[test]
     fn a_member_that_was_known_with_another_volume_was_replaced() {
-        let joined = |address: &str, volume: &str| Joined {
-            address: address.to_owned(),
-            volume: volume.to_owned(),
+        let known = Joined {
+            address: "10.0.0.1".to_owned(),
+            volume: "one".to_owned(),
         };
-        let text = |joined: &Joined| serde_json::to_string(joined).unwrap();
-        let known = text(&joined("10.0.0.1", "one"));
-        assert!(!replaced(None, &joined("10.0.0.1", "one")), "a new one");
-        assert!(!replaced(Some(&known), &joined("10.0.0.1", "one")));
-        assert!(!replaced(Some(&known), &joined("10.0.0.9", "one")), "moved");
-        assert!(replaced(Some(&known), &joined("10.0.0.1", "two")));
-        assert!(replaced(Some(&"{".to_owned()), &joined("10.0.0.1", "one")));
+        let known = serde_json::to_string(&known).unwrap();
+        assert!(!replaced(None, "one"), "a new one");
+        assert!(!replaced(Some(&known), "one"));
+        assert!(replaced(Some(&known), "two"));
+        assert!(replaced(Some(&"{".to_owned()), "one"));
     }
 }
