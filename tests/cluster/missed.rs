@@ -51,16 +51,20 @@ impl Missed {
             })
             .await;
         }
-        nodetool(tenant, keeps, "disablehandoff").await;
-        nodetool(tenant, misses, "disablegossip").await;
+        tokio::join!(
+            nodetool(tenant, keeps, "disablehandoff"),
+            nodetool(tenant, misses, "disablegossip")
+        );
         sees(tenant, keeps, 2).await;
         for k in 0..ROWS {
             let insert = format!("INSERT INTO {table} (k) VALUES ({k})");
             run(&session, &insert, Consistency::LocalQuorum).await;
         }
-        nodetool(tenant, misses, "enablegossip").await;
+        tokio::join!(
+            nodetool(tenant, misses, "enablegossip"),
+            nodetool(tenant, keeps, "enablehandoff")
+        );
         sees(tenant, keeps, 3).await;
-        nodetool(tenant, keeps, "enablehandoff").await;
         let had = missed.had(tenant).await;
         assert_eq!(had, [ROWS, ROWS, 0], "rows that each member has");
         println!("one missed {ROWS} rows after {:?}", since.elapsed());
