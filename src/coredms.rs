@@ -85,7 +85,7 @@ impl Controller for CoreDmsController {
         ctx.secrets.watch(&namespace_of(coredms));
         let (mut observed, admin) = observe::observe(ctx, &applier, &valid, &applied, size).await?;
         observed.volumes = volumes.volumes;
-        joined::record(&applier, &valid, &platform, &observed).await?;
+        joined::record(&applier, &valid, &platform, &mut observed).await?;
         let resize = Resize {
             applier: &applier,
             exec: ctx.exec.as_ref(),

@@ -4,7 +4,7 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
-use simbdp_api::labels::{DEPARTURE, TO_CLEAN};
+use simbdp_api::labels::{DEPARTURE, TO_CLEAN, TO_REPAIR};
 
 use super::build::{DATA_VOLUME, member_labels};
 use super::names;
@@ -44,6 +44,8 @@ pub struct Claim {
     pub departure: Option<Departure>,
     /// Whether there are data on it that others have taken over.
     pub to_clean: bool,
+    /// Whether its member may lack what one replica alone has.
+    pub to_repair: bool,
     /// Whether it is being deleted.
     pub leaving: bool,
     /// Whether there is a volume: without one nothing was ever written.
@@ -105,6 +107,7 @@ fn claim(coredms: &str, claim: &PersistentVolumeClaim) -> Option<Claim> {
             None => None,
         },
         to_clean: annotations.contains_key(TO_CLEAN),
+        to_repair: annotations.contains_key(TO_REPAIR),
         leaving: claim.metadata.deletion_timestamp.is_some(),
         bound: claim
             .spec
@@ -138,6 +141,7 @@ impl Claim {
             uid: format!("c-{ordinal}"),
             departure: None,
             to_clean: false,
+            to_repair: false,
             leaving: false,
             bound: true,
         }

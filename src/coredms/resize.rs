@@ -1,10 +1,10 @@
 //! Resize [IO]: does what [`size::next`] has decided, one step a reconcile. Each step may be done again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use simbdp_api::common::Engine;
-use simbdp_api::labels::{DEPARTURE, TO_CLEAN};
+use simbdp_api::labels::{DEPARTURE, TO_CLEAN, TO_REPAIR};
 use simbdp_coredms::StoreAdmin;
 
 use super::build::{self, Platform};
@@ -19,8 +19,10 @@ use crate::exec::{Command, Exec, Outcome};
 
 /// A departure that is not refused within this time is under way.
 const REFUSAL: Duration = Duration::from_secs(8);
-/// Java takes its time to start on a busy machine, and then only a cleanup with much to do needs longer than this.
+/// Java takes its time to start on a busy machine, and then only one with much to do needs longer than this.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After this time no repair of a further keyspace is begun in one step.
+const TURN: Duration = Duration::from_secs(15);
 /// Cassandra's own administration, in the image.
 const NODETOOL: &str = "/opt/cassandra/bin/nodetool";
 
@@ -80,6 +82,7 @@ impl Resize<'_> {
                 Ok(None)
             }
             Step::Clean(ordinal) => self.clean(ordinal).await,
+            Step::Repair(ordinal) => self.repair(ordinal).await,
         }
     }
 
@@ -146,14 +149,15 @@ impl Resize<'_> {
     async fn nodetool(
         &self,
         ordinal: u16,
-        command: &str,
+        words: &[&str],
         limit: Duration,
     ) -> Result<Outcome, String> {
+        let words = [NODETOOL].iter().chain(words);
         let command = Command {
             namespace: self.coredms.namespace.clone(),
             pod: names::member(&self.coredms.name, ordinal),
             container: names::application(self.coredms.engine).to_owned(),
-            words: vec![NODETOOL.to_owned(), command.to_owned()],
+            words: words.map(|word| (*word).to_owned()).collect(),
             limit,
         };
         self.exec
@@ -165,7 +169,7 @@ impl Resize<'_> {
     /// The server goes on by itself; how far it is it says itself.
     async fn decommission(&self, ordinal: u16) -> Result<Option<String>, Error> {
         Ok(
-            match self.nodetool(ordinal, "decommission", REFUSAL).await {
+            match self.nodetool(ordinal, &["decommission"], REFUSAL).await {
                 Ok(Outcome::Succeeded { .. } | Outcome::Unfinished) => None,
                 Ok(Outcome::Failed { output }) => {
                     Some(format!("`nodetool decommission`: {output}"))
@@ -177,7 +181,7 @@ impl Resize<'_> {
 
     /// A cleanup of much data outlasts its call. One that has nothing left to do ends at once.
     async fn clean(&self, ordinal: u16) -> Result<Option<String>, Error> {
-        let under_way = match self.nodetool(ordinal, "compactionstats", PATIENCE).await {
+        let under_way = match self.nodetool(ordinal, &["compactionstats"], PATIENCE).await {
             Ok(Outcome::Succeeded { output }) => output.to_lowercase().contains("cleanup"),
             Ok(Outcome::Unfinished) => return Ok(None),
             Ok(Outcome::Failed { output }) => {
@@ -188,16 +192,77 @@ impl Resize<'_> {
         if under_way {
             return Ok(None);
         }
-        match self.nodetool(ordinal, "cleanup", PATIENCE).await {
-            Ok(Outcome::Succeeded { .. }) => {
-                if let Some(claim) = self.claim(ordinal) {
-                    self.annotate(claim, TO_CLEAN, None).await?;
-                }
-                Ok(None)
-            }
+        match self.nodetool(ordinal, &["cleanup"], PATIENCE).await {
+            Ok(Outcome::Succeeded { .. }) => self.unmark(ordinal, TO_CLEAN).await,
             Ok(Outcome::Unfinished) => Ok(None),
             Ok(Outcome::Failed { output }) => Ok(Some(format!("`nodetool cleanup`: {output}"))),
             Err(error) => Ok(Some(error)),
         }
+    }
+
+    async fn unmark(&self, ordinal: u16, mark: &str) -> Result<Option<String>, Error> {
+        if let Some(claim) = self.claim(ordinal) {
+            self.annotate(claim, mark, None).await?;
+        }
+        Ok(None)
+    }
+
+    /// Keyspace by keyspace. A repair of much data outlasts its call: how far it is the member says itself, for as long as
+    /// it is not started again. What it has forgotten is repaired once more.
+    async fn repair(&self, ordinal: u16) -> Result<Option<String>, Error> {
+        let mut members = self.observed.members.iter();
+        let member = members.find(|member| member.ordinal == ordinal);
+        let address = member.and_then(|member| member.address.as_deref());
+        let (Some(admin), Some(address)) = (self.admin, address) else {
+            return Ok(None);
+        };
+        let left = match admin.unrepaired(address).await {
+            Ok(left) => left,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        let began = Instant::now();
+        for keyspace in &left.keyspaces {
+            if left.under_way || began.elapsed() > TURN {
+                return Ok(None);
+            }
+            let words = ["repair", "--full", keyspace];
+            match self.nodetool(ordinal, &words, PATIENCE).await {
+                Ok(Outcome::Succeeded { .. }) => {}
+                Ok(Outcome::Unfinished) => return Ok(None),
+                Ok(Outcome::Failed { output }) => {
+                    let why = error_in(&output);
+                    return Ok(Some(format!("`nodetool {}`: {why}", words.join(" "))));
+                }
+                Err(error) => return Ok(Some(error)),
+            }
+        }
+        self.unmark(ordinal, TO_REPAIR).await
+    }
+}
+
+/// What a repair failed for: before it stand ranges without end, and after it a trace of the program.
+fn error_in(output: &str) -> &str {
+    let error = output.rfind("error:").map_or(output, |at| &output[at..]);
+    error
+        .split("-- StackTrace --")
+        .next()
+        .unwrap_or(error)
+        .trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_failed_repair_the_reason_is_told() {
+        let output = "[12:00] Repair session 1 for range [(1,2], (3,4]] failed\n\
+            error: Repair job has failed with the error message: Endpoint not alive: /10.0.0.2:7000\n\
+            -- StackTrace --\njava.lang.RuntimeException: x\n\tat a.b.C";
+        assert_eq!(
+            error_in(output),
+            "error: Repair job has failed with the error message: Endpoint not alive: /10.0.0.2:7000"
+        );
+        assert_eq!(error_in("it is so"), "it is so");
     }
 }

@@ -2,7 +2,8 @@
 //! what Kubernetes and the database say of each, [`told`] says it to people.
 //!
 //! Cassandra's members join by themselves, and hand their data over before they go; their old neighbours then drop what
-//! they no longer own. A MongoDB's are made voters of the set, and taken out of it, while they run. A member that goes
+//! they no longer own. One that took the place of a lost one is repaired before anything is begun that takes a copy of the
+//! data away. A MongoDB's are made voters of the set, and taken out of it, while they run. A member that goes
 //! is marked on its claim before anything is done to it, so that each step is known after a crash, and its volume
 //! never serves again.
 
@@ -35,6 +36,8 @@ pub enum Step {
     Delete(u16),
     /// Let the member drop what others have taken over.
     Clean(u16),
+    /// Let the member, which took the place of a lost one, compare its data with the others'.
+    Repair(u16),
 }
 
 /// As many members as there are to be in the end.
@@ -54,7 +57,11 @@ pub fn next(observed: &Observed) -> Step {
     }
     let target = target(observed);
     if target < observed.wanted {
-        return shrink(observed, observed.wanted - 1);
+        // Who has begun to leave leaves; its neighbours are repaired afterwards.
+        return match shrink(observed, observed.wanted - 1) {
+            leave @ Step::Leave(_) => repair(observed).unwrap_or(leave),
+            step => step,
+        };
     }
     if let Some(ordinal) = outsider(observed) {
         let ready = pod(observed, ordinal).is_some_and(|pod| pod.state.ready);
@@ -63,6 +70,9 @@ pub fn next(observed: &Observed) -> Step {
             None if ready => Step::Enrol(ordinal),
             None => Step::Wait(format!("{} is not ready", name(observed, ordinal))),
         };
+    }
+    if let Some(step) = repair(observed) {
+        return step;
     }
     if target > observed.wanted {
         return match unsettled(observed) {
@@ -145,6 +155,32 @@ fn outsider(observed: &Observed) -> Option<u16> {
         return None;
     }
     (0..observed.wanted).find(|ordinal| entry(observed, *ordinal, members).is_none())
+}
+
+/// The first member that took the place of a lost one, and may lack what one replica alone has.
+fn replaced(observed: &Observed) -> Option<u16> {
+    let marked = |claim: &&Claim| claim.to_repair && claim.ordinal < observed.wanted;
+    let claim = observed.claims.iter().find(marked)?;
+    (observed.engine == Engine::Cassandra).then_some(claim.ordinal)
+}
+
+/// What was given to it anew came from one replica of each row, which may have missed it: such a row is with one member
+/// alone, and is lost with that one. A change that has reached some members is rolled out to all before, since members
+/// of different versions may not be able to compare.
+fn repair(observed: &Observed) -> Option<Step> {
+    let ordinal = replaced(observed)?;
+    let current = observed.members.iter().filter(|member| member.current);
+    let current = current.count();
+    if (1..observed.members.len()).contains(&current) {
+        return Some(Step::Done);
+    }
+    Some(match unsettled(observed) {
+        Some(why) => Step::Wait(format!(
+            "{} is to be repaired, since its volume was lost: {why}",
+            name(observed, ordinal)
+        )),
+        None => Step::Repair(ordinal),
+    })
 }
 
 /// Old members drop what newer ones have taken over, one at a time, when nothing else is to be done.
@@ -234,18 +270,26 @@ pub fn told(observed: &Observed) -> Option<(&'static str, String)> {
         }
         Step::Delete(last) => format!("the volume of {} is deleted", name(last)),
         Step::Clean(old) => format!("{} drops what others have taken over", name(old)),
+        Step::Repair(new) => format!(
+            "{} is repaired, since its volume was lost: what it holds is compared with every replica, as rows that one alone has would be lost with that one",
+            name(new)
+        ),
     };
     let (target, wanted) = (target(observed), observed.wanted);
     let reason = match step {
         Step::Clean(_) => "CleaningUp",
+        Step::Repair(_) => "Repairing",
         Step::Stop(_) | Step::Delete(_) => "ScalingIn",
         _ if target < wanted || remains(observed).is_some() => "ScalingIn",
+        _ if replaced(observed).is_some() => "Repairing",
         _ if target > wanted || outsider(observed).is_some() => "ScalingOut",
         _ => "CleaningUp",
     };
     let asked = observed.asked;
     let counted = match reason {
-        "CleaningUp" => format!("{wanted} members run, as asked for"),
+        "CleaningUp" | "Repairing" if wanted == asked => {
+            format!("{wanted} members run, as asked for")
+        }
         _ => format!("{wanted} members run, {asked} are asked for"),
     };
     let problem = observed.problem.iter();

@@ -202,23 +202,28 @@ async fn gone<S: Change>(
     change.end_state(world).await
 }
 
-/// Every fault at every call of a change and of its undoing; each ends as it did without. Worlds go there and back
-/// until no fault is left, since making them costs more than that.
+/// Every fault at every call of a change and of its undoing; each ends as it did without.
 pub async fn there_and_back<S: Change>(there: &S, back: &S, prefix: &str, faults: &[Fault]) {
+    round(&[there, back], prefix, faults).await;
+}
+
+/// The same of changes that may follow each other, the first one after the last. Worlds go round until no fault is left,
+/// since making them costs more than that.
+pub async fn round<S: Change>(changes: &[&S], prefix: &str, faults: &[Fault]) {
     let client = server::client().await;
     let first = World::with(client.clone(), &format!("{prefix}0")).await;
-    there.prepare(&first).await;
-    let outside = there.outside();
-    let ways = [
-        Way::new(there, &first, &*outside, faults).await,
-        Way::new(back, &first, &*outside, faults).await,
-    ];
+    changes[0].prepare(&first).await;
+    let outside = changes[0].outside();
+    let mut ways = Vec::new();
+    for change in changes {
+        ways.push(Way::new(*change, &first, &*outside, faults).await);
+    }
     let (ways, client) = (&ways, &client);
     futures::stream::iter(1..=AT_ONCE)
         .for_each_concurrent(AT_ONCE, |n| async move {
             let world = World::with(client.clone(), &format!("{prefix}{n}")).await;
-            there.prepare(&world).await;
-            let outside = there.outside();
+            changes[0].prepare(&world).await;
+            let outside = changes[0].outside();
             while !ways.iter().all(Way::done) {
                 for way in ways {
                     way.go(&world, &*outside).await;

@@ -134,7 +134,7 @@ fn normal(kind: &str, mut object: Value) -> Option<Value> {
     )
 }
 
-/// Files of pipelines, each of which names the UID of its IngestPipeline.
+/// Files of pipelines, each of which names the UID of its IngestPipeline, and members, each of which has a volume of some id.
 fn without_uids(mut data: Value) -> Value {
     for file in data
         .as_object_mut()
@@ -142,11 +142,14 @@ fn without_uids(mut data: Value) -> Value {
         .flat_map(|all| all.values_mut())
     {
         let parsed = file.as_str().map(serde_json::from_str::<Value>);
-        if let Some(Ok(mut parsed)) = parsed
-            && parsed["uid"].is_string()
-        {
-            parsed["uid"] = json!("UID");
-            *file = parsed;
+        let Some(Ok(mut parsed)) = parsed else {
+            continue;
+        };
+        for key in ["uid", "volume"] {
+            if parsed[key].is_string() {
+                parsed[key] = json!("ID");
+                *file = parsed.clone();
+            }
         }
     }
     data

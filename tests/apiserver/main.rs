@@ -8,6 +8,7 @@ mod end_state;
 mod external;
 mod pipelines;
 mod plan;
+mod repair;
 mod rollout;
 mod server;
 mod servers;

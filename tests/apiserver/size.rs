@@ -33,18 +33,18 @@ fn object(world: &World, engine: Engine, replicas: u16) -> Value {
 
 /// Runs every pod, each at an address of its own, and carries out what Cassandra is asked for.
 #[derive(Default)]
-struct Servers {
+pub struct Servers {
     /// UIDs of claims whose members have left.
     left: Mutex<BTreeSet<String>>,
-    /// Whether who leaves takes its time.
-    slow: bool,
+    /// Whether who leaves, or is repaired, takes its time.
+    pub slow: bool,
 }
 
 fn ordinal(pod: &str) -> u16 {
     pod.rsplit_once('-').unwrap().1.parse().unwrap()
 }
 
-fn address(pod: &str) -> String {
+pub fn address(pod: &str) -> String {
     format!("10.0.0.{}", ordinal(pod) + 1)
 }
 
@@ -53,19 +53,19 @@ async fn pods(world: &World) -> Vec<Pod> {
     api.list(&ListParams::default()).await.unwrap().items
 }
 
-async fn claims(world: &World) -> Vec<PersistentVolumeClaim> {
+pub async fn claims(world: &World) -> Vec<PersistentVolumeClaim> {
     let api: Api<PersistentVolumeClaim> =
         Api::namespaced(world.client.clone(), &world.operator_namespace());
     api.list(&ListParams::default()).await.unwrap().items
 }
 
-async fn claim_of(world: &World, pod: &str) -> Option<PersistentVolumeClaim> {
+pub async fn claim_of(world: &World, pod: &str) -> Option<PersistentVolumeClaim> {
     let name = format!("data-{pod}");
     let mut claims = claims(world).await.into_iter();
     claims.find(|claim| claim.name_any() == name)
 }
 
-fn database(world: &World, engine: Engine) -> Vec<String> {
+pub fn database(world: &World, engine: Engine) -> Vec<String> {
     names::endpoints(engine, &world.name, &world.operator_namespace())
 }
 
@@ -77,13 +77,14 @@ fn running(pod: &Pod) -> bool {
 impl Servers {
     async fn patch(&self, world: &World, pod: &str, ready: bool) {
         let api: Api<Pod> = Api::namespaced(world.client.clone(), &world.operator_namespace());
+        let volume = claim_of(world, pod).await.and_then(|claim| claim.uid());
         let condition = json!({
             "type": "Ready", "status": if ready { "True" } else { "False" },
             "lastTransitionTime": "2020-01-01T00:00:00Z",
         });
         let prepared = json!({
             "name": "prepare", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
-            "state": {"terminated": {"exitCode": 0, "message": format!("v-{}", ordinal(pod))}},
+            "state": {"terminated": {"exitCode": 0, "message": volume}},
         });
         let status = json!({"status": {
             "phase": "Running", "podIP": address(pod), "podIPs": [{"ip": address(pod)}],
@@ -95,10 +96,21 @@ impl Servers {
             .await;
     }
 
-    /// New members join; who was asked to leave leaves, and is gone a moment later.
+    /// New members join; who was asked to leave leaves, and is gone a moment later; repairs go on for a moment.
     async fn ring(&self, world: &World) {
         let endpoints = database(world, Engine::Cassandra);
+        if !self.slow {
+            world.stores.update(&endpoints, |state| {
+                state.repairs.values_mut().for_each(|ended| *ended = true);
+            });
+        }
         for (pod, command) in world.commands.take() {
+            if let Some(keyspace) = command.strip_prefix("repair --full ") {
+                world.stores.update(&endpoints, |state| {
+                    let repair = (address(&pod), keyspace.to_owned());
+                    state.repairs.insert(repair, false);
+                });
+            }
             if command != "decommission" {
                 continue;
             }
@@ -174,6 +186,7 @@ impl Outside for Servers {
                     .stores
                     .update(&database(world, Engine::Cassandra), |state| {
                         let address = address(&name);
+                        state.repairs.retain(|(member, _), _| *member != address);
                         if !state.members.iter().any(|member| member.address == address) {
                             state.members.push(Member {
                                 address,
@@ -187,7 +200,7 @@ impl Outside for Servers {
     }
 }
 
-async fn ask(world: &World, replicas: u16) {
+pub async fn ask(world: &World, replicas: u16) {
     let namespace = world.operator_namespace();
     let api: Api<CoreDms> = Api::namespaced(world.client.clone(), &namespace);
     let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
@@ -196,7 +209,7 @@ async fn ask(world: &World, replicas: u16) {
         .unwrap();
 }
 
-async fn until(world: &World, servers: &Servers, is: impl AsyncFn() -> bool) {
+pub async fn until(world: &World, servers: &Servers, is: impl AsyncFn() -> bool) {
     let namespace = world.operator_namespace();
     world
         .run::<CoreDmsController>(Some(&namespace), &world.name, servers, is)
@@ -204,7 +217,7 @@ async fn until(world: &World, servers: &Servers, is: impl AsyncFn() -> bool) {
 }
 
 /// Ready, with nothing left to be done.
-async fn settled(world: &World) -> bool {
+pub async fn settled(world: &World) -> bool {
     let namespace = world.operator_namespace();
     let (namespace, name) = (Some(namespace.as_str()), world.name.as_str());
     let reconciling = world.told::<CoreDms>(namespace, name, "Reconciling").await;
@@ -212,7 +225,7 @@ async fn settled(world: &World) -> bool {
         && world.holds::<CoreDms>(namespace, name, &["Ready"]).await
 }
 
-async fn ready(world: &World, engine: Engine, replicas: u16, servers: &Servers) {
+pub async fn ready(world: &World, engine: Engine, replicas: u16, servers: &Servers) {
     let namespace = world.operator_namespace();
     world
         .create::<CoreDms>(Some(&namespace), object(world, engine, replicas))

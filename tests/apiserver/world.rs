@@ -325,12 +325,14 @@ impl World {
     }
 }
 
-/// Commands that were run in pods and have not been carried out yet, and all of them: pod and last word of each.
+/// Commands that were run in pods and have not been carried out yet, and all of them: pod of each, and its words after the
+/// program.
 #[derive(Clone, Default)]
 pub struct Commands(Arc<Mutex<Run>>);
 
 #[derive(Default)]
 struct Run {
+    unheard: bool,
     waiting: Vec<(String, String)>,
     all: Vec<(String, String)>,
 }
@@ -341,17 +343,32 @@ impl Commands {
         std::mem::take(&mut self.0.lock().unwrap().waiting)
     }
 
+    /// From now on each outlasts what is waited for.
+    pub fn outlast(&self) {
+        self.0.lock().unwrap().unheard = true;
+    }
+
+    /// Every one, from now on.
+    pub fn forget(&self) {
+        self.0.lock().unwrap().all.clear();
+    }
+
     /// Every one.
     pub fn all(&self) -> Vec<(String, String)> {
         self.0.lock().unwrap().all.clone()
     }
 
-    fn add(&self, command: &Command) {
-        let last = command.words.last().cloned().unwrap_or_default();
-        let command = (command.pod.clone(), last);
+    fn add(&self, command: &Command) -> Outcome {
+        let command = (command.pod.clone(), command.words[1..].join(" "));
         let mut run = self.0.lock().unwrap();
         run.waiting.push(command.clone());
         run.all.push(command);
+        match run.unheard {
+            true => Outcome::Unfinished,
+            false => Outcome::Succeeded {
+                output: String::new(),
+            },
+        }
     }
 }
 
@@ -366,11 +383,7 @@ impl Exec for FaultyExec {
     async fn run(&self, command: &Command) -> Result<Outcome, ExecError> {
         let words = command.words.join(" ");
         let call = Call::new(Operation::Write, format!("exec {} {words}", command.pod));
-        let work = async {
-            self.commands.add(command);
-            let output = String::new();
-            Ok(Outcome::Succeeded { output })
-        };
+        let work = async { Ok(self.commands.add(command)) };
         let error = |interruption: simbdp_testkit::fault::Interruption| {
             Err(ExecError {
                 command: words.clone(),

@@ -419,7 +419,7 @@ impl TestTenant {
     }
 
     /// Pods of the database, with their addresses.
-    async fn members(&self) -> Vec<(String, String)> {
+    pub async fn members(&self) -> Vec<(String, String)> {
         let selector = format!("{}={}", labels::COREDMS, tenant_objects::COREDMS);
         let pods = self.cluster.pods(&self.name.namespace());
         let list = pods

@@ -18,6 +18,7 @@ mod kills;
 mod lifecycle;
 mod main_job;
 mod members;
+mod missed;
 mod pause;
 mod quorum;
 mod scale;

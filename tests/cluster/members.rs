@@ -3,16 +3,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
+use simbdp_api::common::Engine;
 use simbdp_api::names::tenant_objects;
 use simbdp_api::{CoreDms, labels};
 
 use crate::harness::{QUICK, SLOW, TestTenant, condition, eventually, small_tenant};
 use crate::main_job::{data, planes_ndjson, sample};
+use crate::missed::Missed;
 use crate::table::{differences, from_csv};
 
 for_each_engine!(
@@ -163,6 +166,11 @@ async fn a_member_whose_volume_is_lost(tenant: TestTenant) {
     let load = Load::start(&tenant, pipeline).await;
     let namespace = tenant.name.namespace();
     settled(&tenant).await;
+    // Of MongoDB each row that is acknowledged is in the log that the new member copies.
+    let missed = match tenant.engine {
+        Engine::Cassandra => Some(Missed::write(&tenant).await),
+        Engine::MongoDB => None,
+    };
     // The first one, which has begun the cluster.
     let pod = format!("{}-0", tenant_objects::COREDMS);
     let claim = format!("data-{pod}");
@@ -197,6 +205,11 @@ async fn a_member_whose_volume_is_lost(tenant: TestTenant) {
         ready.then_some(()).ok_or_else(|| "not yet".to_owned())
     })
     .await;
+    let since = Instant::now();
     settled(&tenant).await;
+    println!("settled {:?} after the member was ready", since.elapsed());
+    if let Some(missed) = missed {
+        missed.check(&tenant).await;
+    }
     load.check(&tenant, pipeline).await;
 }

@@ -26,6 +26,9 @@ pub const PIPELINES_REVISION: &str = "simbdp.dev/pipelines-revision";
 pub const DEPARTURE: &str = "simbdp.dev/departure";
 /// On the claim of a member's volume: others have taken over a part of its data, which is still on it.
 pub const TO_CLEAN: &str = "simbdp.dev/to-clean";
+/// On the claim of a member's volume: its member took the place of one whose volume was lost, and may lack what one replica
+/// alone has.
+pub const TO_REPAIR: &str = "simbdp.dev/to-repair";
 /// Finalizer of every custom resource whose teardown is ordered.
 pub const FINALIZER: &str = "simbdp.dev/teardown";
 

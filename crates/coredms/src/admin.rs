@@ -149,6 +149,15 @@ pub struct Member {
     pub up: bool,
 }
 
+/// What a member has not compared with the other replicas since it started, by its own account.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Unrepaired {
+    /// Keyspaces of which it has not repaired all that it holds.
+    pub keyspaces: Vec<String>,
+    /// Whether a repair that it was asked for is under way.
+    pub under_way: bool,
+}
+
 /// Logs in, as the operator, to the database of any CoreDms. The seam for tests and for engines.
 #[async_trait]
 pub trait AdminConnector: Send + Sync {
@@ -191,6 +200,12 @@ pub trait StoreAdmin: Send + Sync {
     async fn ensure_members(&self, members: &[String]) -> Result<(), AdminError> {
         let _ = members;
         Ok(())
+    }
+    /// What the member at this address is still to repair. Nothing with an engine whose members have every row that
+    /// was acknowledged as soon as they serve.
+    async fn unrepaired(&self, member: &str) -> Result<Unrepaired, AdminError> {
+        let _ = member;
+        Ok(Unrepaired::default())
     }
     /// Keyspaces, roles with their passwords and rights, and the ledger's tables.
     async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError>;

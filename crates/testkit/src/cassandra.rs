@@ -3,7 +3,7 @@
 //! the root file system of an image with `/opt/cassandra/lib`. Needs a Java of version 17.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -91,6 +91,8 @@ pub struct Cassandra {
 struct Node {
     address: Ipv4Addr,
     directory: PathBuf,
+    /// Port of its administration.
+    management: u16,
     server: Option<ServerProcess>,
 }
 
@@ -109,16 +111,17 @@ impl Cassandra {
         ensure!((1..=9).contains(&nodes), "1 to 9 nodes, not {nodes}");
         let base = tempfile::Builder::new().prefix("cassandra-").tempdir()?;
         let addresses = free_addresses(nodes, &[PORT, STORAGE_PORT])?;
+        let node = |address: &Ipv4Addr| -> Result<Node> {
+            Ok(Node {
+                address: *address,
+                directory: base.path().join(address.to_string()),
+                management: free_port()?,
+                server: None,
+            })
+        };
         let mut cluster = Self {
             jars: jars()?,
-            nodes: addresses
-                .iter()
-                .map(|address| Node {
-                    address: *address,
-                    directory: base.path().join(address.to_string()),
-                    server: None,
-                })
-                .collect(),
+            nodes: addresses.iter().map(node).collect::<Result<_>>()?,
             base,
         };
         for node in 0..cluster.nodes.len() {
@@ -177,6 +180,27 @@ impl Cassandra {
         );
         self.launch(node)?;
         self.wait(node).await
+    }
+
+    /// Runs Cassandra's own administration on a node; returns what it writes.
+    pub fn nodetool(&self, node: usize, words: &[&str]) -> Result<String> {
+        let port = self.nodes[node].management.to_string();
+        let ran = Command::new(java())
+            .args(["-XX:TieredStopAtLevel=1", "-Xmx128M"])
+            .args(opened())
+            .arg("-cp")
+            .arg(format!("{}/*", self.jars.display()))
+            .arg(format!("-Duser.home={}", self.base.path().display()))
+            .args(["org.apache.cassandra.tools.NodeTool", "-p", &port])
+            .args(words)
+            .output()?;
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&ran.stdout),
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        ensure!(ran.status.success(), "nodetool {words:?}: {said}");
+        Ok(said)
     }
 
     fn configure(&self, node: usize, authority: Option<&Authority>) -> Result<()> {
@@ -244,7 +268,10 @@ request_timeout: 20s
         let base = self.base.path().to_owned();
         let classpath = format!("{}/*", self.jars.display());
         let Node {
-            directory, server, ..
+            directory,
+            server,
+            management,
+            ..
         } = &mut self.nodes[node];
         let property =
             |name: &str, file: &str| format!("-D{name}=file://{}", directory.join(file).display());
@@ -252,9 +279,7 @@ request_timeout: 20s
         command
             .args(["-Xms256M", "-Xmx256M"])
             .args(FAST)
-            .args(JAVA_17)
-            .args(OPEN_TO_ALL.map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED")))
-            .arg("--add-opens=java.base/java.lang.reflect=ALL-UNNAMED")
+            .args(opened())
             .arg("-Dio.netty.tryReflectionSetAccessible=true")
             .arg(property("cassandra.config", "cassandra.yaml"))
             .arg(property(
@@ -265,6 +290,7 @@ request_timeout: 20s
             .arg(format!("-Dcassandra.storagedir={}", directory.display()))
             .arg(format!("-Dcassandra.logdir={}", directory.display()))
             .arg("-Dcassandra-foreground=yes")
+            .arg(format!("-Dcassandra.jmx.local.port={management}"))
             .args(["-cp", &classpath])
             .arg("org.apache.cassandra.service.CassandraDaemon");
         if let Some(agent) = agent(&self.jars)? {
@@ -319,6 +345,19 @@ fn encryption(pem: &str) -> String {
 ",
         pem.replace('\n', "\n        ")
     )
+}
+
+/// What server and administration need of Java.
+fn opened() -> impl Iterator<Item = String> {
+    let packages = OPEN_TO_ALL.into_iter().chain(["java.lang.reflect"]);
+    let opens = packages.map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED"));
+    JAVA_17.into_iter().map(str::to_owned).chain(opens)
+}
+
+/// Of the loopback address that administration binds on, whichever the node's own.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// Whether the server says that it gave up: the script waits for its input all the same.

@@ -9,7 +9,7 @@ use simbdp_api::pipeline::{Order, TableSpec};
 use simbdp_coredms::Connection;
 use simbdp_coredms::admin::{
     AdminConnector, AdminError, ClusterSetup, EngineSetup, Member, RoleLogin, StoreAdmin, Tenancy,
-    TenancyNames,
+    TenancyNames, Unrepaired,
 };
 
 /// What there is in a database.
@@ -19,6 +19,8 @@ pub struct StoreState {
     pub down: bool,
     /// Members as the database sees them.
     pub members: Vec<Member>,
+    /// Repairs that members were asked for since they started, by address and keyspace; whether each has ended.
+    pub repairs: BTreeMap<(String, String), bool>,
     /// Datacenter of the members.
     pub datacenter: String,
     /// Bytes on disk.
@@ -45,6 +47,7 @@ impl Default for StoreState {
             members: (1..=3)
                 .map(|n| member(&format!("10.0.0.{n}"), "NORMAL"))
                 .collect(),
+            repairs: BTreeMap::new(),
             datacenter: "dc1".into(),
             bytes: 3 << 20,
             superuser: None,
@@ -261,6 +264,31 @@ impl StoreAdmin for FakeAdmin {
 
     async fn bytes(&self) -> Result<u64, AdminError> {
         self.stores.call(&self.endpoints, |state| Ok(state.bytes))
+    }
+
+    /// Roles are replicated in every database.
+    async fn unrepaired(&self, member: &str) -> Result<Unrepaired, AdminError> {
+        self.stores.call(&self.endpoints, |state| {
+            let named = ["system_auth".to_owned()].into_iter();
+            let all = named.chain(state.keyspaces.keys().cloned());
+            let repair = |keyspace: &String| {
+                let key = (member.to_owned(), keyspace.clone());
+                state.repairs.get(&key).copied()
+            };
+            let (mut keyspaces, mut under_way) = (Vec::new(), false);
+            for keyspace in all {
+                match repair(&keyspace) {
+                    Some(true) => continue,
+                    Some(false) => under_way = true,
+                    None => {}
+                }
+                keyspaces.push(keyspace);
+            }
+            Ok(Unrepaired {
+                keyspaces,
+                under_way,
+            })
+        })
     }
 
     async fn ensure_members(&self, members: &[String]) -> Result<(), AdminError> {

@@ -220,6 +220,12 @@ impl coredms::StoreAdmin for FaultyStoreAdmin {
         self.faults.around(call, work, store_error).await
     }
 
+    async fn unrepaired(&self, member: &str) -> Result<coredms::Unrepaired, coredms::AdminError> {
+        let work = self.inner.unrepaired(member);
+        let call = read(format!("coredms unrepaired {member}"));
+        self.faults.around(call, work, store_error).await
+    }
+
     async fn ensure_members(&self, members: &[String]) -> Result<(), coredms::AdminError> {
         let work = self.inner.ensure_members(members);
         let call = write(format!("coredms ensure_members {}", members.len()));

@@ -219,6 +219,110 @@ fn old_members_are_cleaned_up_one_by_one_at_the_end() {
     assert_eq!(told(&grown).unwrap().0, "CleaningUp");
 }
 
+/// The same with members whose volumes were lost.
+fn replaced_of(mut observed: Observed, ordinals: &[usize]) -> Observed {
+    for ordinal in ordinals {
+        observed.claims[*ordinal].to_repair = true;
+    }
+    observed
+}
+
+#[test]
+fn one_whose_volume_was_lost_is_repaired_before_anything_else_is_begun() {
+    let settled = replaced_of(cassandra(3, 3, &[N; 3]), &[0, 2]);
+    assert_eq!(next(&settled), Step::Repair(0));
+    let (reason, message) = told(&settled).unwrap();
+    assert_eq!(reason, "Repairing");
+    assert!(
+        message.starts_with("3 members run, as asked for; db-0 is repaired, since its volume"),
+        "{message}"
+    );
+    assert_eq!(
+        next(&replaced_of(cassandra(3, 3, &[N; 3]), &[2])),
+        Step::Repair(2)
+    );
+    // More, fewer, and what is left to be cleaned up.
+    let more = replaced_of(cassandra(5, 4, &[N; 4]), &[1]);
+    assert_eq!(next(&more), Step::Repair(1));
+    let (reason, message) = told(&more).unwrap();
+    assert_eq!(reason, "Repairing");
+    assert!(message.starts_with("4 members run, 5 are asked for; db-1 is repaired"));
+    for departure in [None, Some(Departure::Leaving)] {
+        let mut fewer = replaced_of(cassandra(3, 4, &[N; 4]), &[3]);
+        fewer.claims[3].departure = departure;
+        assert_eq!(next(&fewer), Step::Repair(3));
+        assert_eq!(told(&fewer).unwrap().0, "Repairing");
+    }
+    let mut full = replaced_of(cassandra(3, 3, &[N; 3]), &[1]);
+    full.claims[0].to_clean = true;
+    assert_eq!(next(&full), Step::Repair(1));
+}
+
+#[test]
+fn a_repair_needs_every_member() {
+    let down = replaced_of(cassandra(3, 3, &[N, "DOWN", N]), &[0]);
+    waits(&down, "db-0 is to be repaired");
+    waits(&down, "db-1 is DOWN");
+    assert_eq!(told(&down).unwrap().0, "Repairing");
+    let absent = replaced_of(without(cassandra(4, 3, &[N; 3]), 2), &[0]);
+    waits(&absent, "db-2 is not ready");
+    assert_eq!(told(&absent).unwrap().0, "Repairing");
+    waits(
+        &replaced_of(cassandra(3, 3, &[N; 4]), &[0]),
+        "4 members for 3 pods",
+    );
+}
+
+#[test]
+fn who_has_begun_to_leave_leaves_before_a_repair() {
+    let of = |states: &[&str], departure| {
+        let observed = replaced_of(cassandra(3, 4, states), &[0]);
+        marked(observed, 3, departure)
+    };
+    let leaving = of(&[N, N, N, "LEAVING"], Departure::Leaving);
+    waits(&leaving, "db-3 hands its data over");
+    assert_eq!(told(&leaving).unwrap().0, "ScalingIn");
+    let absent = without(of(&[N; 3], Departure::Leaving), 3);
+    assert_eq!(next(&absent), Step::Discard(3));
+    let left = without(of(&[N; 3], Departure::Left), 3);
+    assert_eq!(next(&left), Step::Stop(3));
+    let mut gone = left;
+    (gone.wanted, gone.members) = (3, gone.members.drain(..3).collect());
+    assert_eq!(next(&gone), Step::Delete(3));
+    gone.claims.pop();
+    assert_eq!(next(&gone), Step::Repair(0));
+    // A volume that has left is no member's.
+    let mut other = cassandra(3, 3, &[N; 3]);
+    other.claims.push(Claim {
+        to_repair: true,
+        ..Claim::of("db", 3)
+    });
+    assert_eq!(next(&other), Step::Done);
+}
+
+#[test]
+fn a_change_is_rolled_out_after_a_repair_unless_some_run_it_already() {
+    let mut changed = replaced_of(cassandra(4, 3, &[N; 3]), &[0]);
+    for member in &mut changed.members {
+        member.current = false;
+    }
+    assert_eq!(next(&changed), Step::Repair(0));
+    changed.members[0].current = true;
+    assert_eq!(next(&changed), Step::Done, "then it is rolled out");
+    changed.asked = 3;
+    assert_eq!(next(&changed), Step::Done);
+    changed.members[1].current = true;
+    changed.members[2].current = true;
+    assert_eq!(next(&changed), Step::Repair(0));
+}
+
+#[test]
+fn a_member_of_mongodb_copies_all_anew_and_needs_no_repair() {
+    let replaced = replaced_of(mongodb(3, 3, &SET[..3]), &[0]);
+    assert_eq!(next(&replaced), Step::Done);
+    assert_eq!(told(&replaced), None);
+}
+
 const SET: [&str; 5] = [
     "SECONDARY",
     "PRIMARY",

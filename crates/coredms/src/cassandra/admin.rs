@@ -13,10 +13,11 @@ use super::connector::CassandraConnector;
 use super::ledger;
 use super::observe;
 use super::plan::{self, Observed, RoleState, Step};
+use super::repair;
 use super::ring;
 use super::schema;
 use crate::Connection;
-use crate::admin::{AdminError, Member, RoleLogin, StoreAdmin, Tenancy, TenancyNames};
+use crate::admin::{AdminError, Member, RoleLogin, StoreAdmin, Tenancy, TenancyNames, Unrepaired};
 use crate::declaration::{ColumnState, TableDef, no_shards};
 
 /// A superuser's session.
@@ -169,6 +170,12 @@ impl StoreAdmin for CassandraAdmin {
 
     async fn bytes(&self) -> Result<u64, AdminError> {
         observe::bytes(&self.session).await
+    }
+
+    async fn unrepaired(&self, member: &str) -> Result<Unrepaired, AdminError> {
+        let keyspaces = observe::keyspaces(&self.session).await?;
+        let repairs = observe::repairs(&self.session, member).await?;
+        Ok(repair::unrepaired(&keyspaces, &repairs))
     }
 
     async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {

@@ -16,6 +16,7 @@ mod ledger;
 mod observe;
 mod plan;
 mod read;
+mod repair;
 mod ring;
 mod schema;
 mod session;

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use futures::future::join_all;
 use scylla::DeserializeRow;
 use scylla::client::session::Session;
+use scylla::cluster::Node;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::serialize::row::SerializeRow;
@@ -14,6 +16,7 @@ use simbdp_api::pipeline::Order;
 
 use super::error::refused;
 use super::plan::{AUTH_KEYSPACE, KeyspaceState};
+use super::repair::Repair;
 use crate::admin::AdminError;
 use crate::declaration::{ColumnState, Kind};
 
@@ -96,10 +99,7 @@ pub(crate) async fn bytes(session: &Session) -> Result<u64, AdminError> {
         .iter()
         .filter(|node| node.is_connected())
         .map(|node| async move {
-            let mut statement = Statement::new("SELECT mebibytes FROM system_views.disk_usage");
-            let only = NodeIdentifier::Node(node.clone());
-            let policy = SingleTargetLoadBalancingPolicy::new(only, None);
-            statement.set_load_balancing_policy(Some(policy));
+            let statement = only("SELECT mebibytes FROM system_views.disk_usage", node);
             let tables: Vec<(i64,)> = rows(session, "read the disk usage", statement, ()).await?;
             let whole: i64 = tables.iter().map(|(mebibytes,)| mebibytes).sum();
             Ok::<_, AdminError>(u64::try_from(whole).unwrap_or_default() << 20)
@@ -114,6 +114,30 @@ pub(crate) async fn bytes(session: &Session) -> Result<u64, AdminError> {
     }
     let silent = || AdminError::Unavailable("no member can be asked for its disk usage".to_owned());
     most.ok_or_else(|| failure.unwrap_or_else(silent))
+}
+
+/// A statement for one member alone.
+fn only(cql: &str, node: &Arc<Node>) -> Statement {
+    let mut statement = Statement::new(cql);
+    let node = NodeIdentifier::Node(node.clone());
+    let policy = SingleTargetLoadBalancingPolicy::new(node, None);
+    statement.set_load_balancing_policy(Some(policy));
+    statement
+}
+
+/// Repairs that the member at this address was asked for since it started, as it remembers them.
+pub(crate) async fn repairs(session: &Session, member: &str) -> Result<Vec<Repair>, AdminError> {
+    let cluster = session.get_cluster_state();
+    let mut nodes = cluster.get_nodes_info().iter();
+    let node = nodes
+        .find(|node| node.address.ip().to_string() == member)
+        .ok_or_else(|| {
+            AdminError::Unavailable(format!("there is no member at {member} to be asked"))
+        })?;
+    let cql = "SELECT keyspace_name, completed, status, type, options_primary_range, \
+        options_subrange_repair, options_force_repair, options_column_families, options_data_centers, \
+        options_hosts FROM system_views.repairs";
+    rows(session, "read the repairs", only(cql, node), ()).await
 }
 
 /// What members say of themselves by gossip, e.g. `NORMAL,-42`, by address; nothing from servers before 4.1, which do

@@ -247,10 +247,46 @@ async fn a_majority_suffices_and_less_is_waited_for(cluster: &mut dyn Cluster) {
     check(&*table, 16).await;
 }
 
+/// A member tells what it has repaired since it started, and no other one's repairs.
+async fn repairs_are_told(cluster: &mut Cassandra) {
+    let (endpoints, setup) = (Cluster::endpoints(cluster), cluster.setup());
+    let connector = Connectors::new();
+    let admin = converge(|| connector.bootstrap(&endpoints, &setup)).await;
+    let address = |member: usize| endpoints[member].rsplit_once(':').unwrap().0.to_owned();
+    let first = address(0);
+    let left = converge(|| admin.unrepaired(&first)).await;
+    let all = ["p_three", "system_auth", "system_distributed"];
+    let all = all.into_iter().chain(["system_traces", "t_three"]);
+    let all: Vec<_> = all.map(str::to_owned).collect();
+    assert_eq!((left.keyspaces, left.under_way), (all.clone(), false));
+    for keyspace in ["t_three", "system_auth"] {
+        cluster
+            .nodetool(0, &["repair", "--full", keyspace])
+            .unwrap();
+    }
+    // Of a part, and of what was not repaired yet: they prove nothing.
+    cluster
+        .nodetool(0, &["repair", "--full", "-pr", "p_three"])
+        .unwrap();
+    cluster
+        .nodetool(0, &["repair", "--full", "-st", "0", "-et", "9", "p_three"])
+        .unwrap();
+    cluster.nodetool(0, &["repair", "p_three"]).unwrap();
+    let left = converge(|| admin.unrepaired(&first)).await;
+    let rest = ["p_three", "system_distributed", "system_traces"].map(str::to_owned);
+    assert_eq!((left.keyspaces, left.under_way), (rest.to_vec(), false));
+    let other = address(1);
+    let left = converge(|| admin.unrepaired(&other)).await;
+    assert_eq!(left.keyspaces, all);
+    let nobody = admin.unrepaired("127.255.255.254").await;
+    assert!(matches!(nobody, Err(AdminError::Unavailable(_))));
+}
+
 #[tokio::test]
 async fn cassandra() {
     let mut cluster = Cassandra::start(3).await.unwrap();
     a_majority_suffices_and_less_is_waited_for(&mut cluster).await;
+    repairs_are_told(&mut cluster).await;
 }
 
 #[tokio::test]
