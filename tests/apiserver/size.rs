@@ -398,10 +398,10 @@ async fn more_and_fewer(engine: Engine, few: u16, many: u16, prefix: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_of_cassandra_comes_and_goes_whichever_call_fails() {
-    more_and_fewer(Engine::Cassandra, 3, 4, "sc").await;
+    more_and_fewer(Engine::Cassandra, 3, 4, "zc").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_of_mongodb_come_and_go_whichever_call_fails() {
-    more_and_fewer(Engine::MongoDB, 3, 5, "sm").await;
+    more_and_fewer(Engine::MongoDB, 3, 5, "zm").await;
 }

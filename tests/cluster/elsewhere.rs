@@ -18,6 +18,7 @@ use scylla::value::Row;
 use serde_json::{Value, json};
 use simbdp_api::common::Engine;
 use simbdp_coredms::Trust;
+use simbdp_testkit::cassandra::client_encryption;
 use simbdp_testkit::certificates::Authority;
 use tempfile::NamedTempFile;
 
@@ -368,7 +369,7 @@ impl Place<'_> {
 
 fn cassandra_yaml(member: u8, address: &str, seed: &str, pem: &str) -> String {
     let token = i128::from(i64::MIN) + (1_i128 << 64) / i128::from(MEMBERS) * i128::from(member);
-    let pem = pem.replace('\n', "\n        ");
+    let encryption = client_encryption(pem);
     let data = "/var/lib/cassandra";
     format!(
         "cluster_name: elsewhere
@@ -404,15 +405,6 @@ networking_cache_size: 16MiB
 write_request_timeout: 10s
 read_request_timeout: 10s
 request_timeout: 20s
-client_encryption_options:
-  enabled: true
-  optional: false
-  keystore_password: ''
-  ssl_context_factory:
-    class_name: org.apache.cassandra.security.PEMBasedSslContextFactory
-    parameters:
-      private_key: |
-        {pem}
-"
+{encryption}"
     )
 }

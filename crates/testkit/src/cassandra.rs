@@ -257,7 +257,7 @@ request_timeout: 20s
 "
         );
         let encryption = match authority {
-            Some(authority) => encryption(&authority.server(&[address.to_string()])?),
+            Some(authority) => client_encryption(&authority.server(&[address.to_string()])?),
             None => String::new(),
         };
         fs::write(directory.join("cassandra.yaml"), yaml + &encryption)?;
@@ -330,8 +330,8 @@ request_timeout: 20s
     }
 }
 
-/// TLS for all clients, with this key and certificate.
-fn encryption(pem: &str) -> String {
+/// What makes a cassandra.yaml demand TLS of all clients, with this key and certificate.
+pub fn client_encryption(pem: &str) -> String {
     format!(
         "client_encryption_options:
   enabled: true

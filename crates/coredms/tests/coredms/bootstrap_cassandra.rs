@@ -6,7 +6,7 @@ use simbdp_coredms::AdminConnector;
 use simbdp_coredms::cassandra::CassandraConnector;
 
 use crate::on_cassandra::{OnCassandra, query};
-use crate::server::{PASSWORD, SUPERUSER, Server, cassandra, converge, eventually};
+use crate::server::{PASSWORD, SUPERUSER, Server, all_up, cassandra, converge, eventually};
 
 const REPLICATED: &str =
     "ALTER KEYSPACE system_auth WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}";
@@ -119,14 +119,7 @@ async fn a_second_bootstrap_writes_nothing() {
     let endpoints = on.endpoints();
     for _ in 0..2 {
         let admin = connector.bootstrap(&endpoints, &setup).await.unwrap();
-        assert!(
-            admin
-                .members()
-                .await
-                .unwrap()
-                .iter()
-                .all(|member| member.up)
-        );
+        all_up(&*admin).await;
     }
     assert_eq!(query(&session, written).await, before);
 }

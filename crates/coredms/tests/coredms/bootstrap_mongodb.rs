@@ -10,7 +10,7 @@ use simbdp_coredms::{AdminConnector, Connectors};
 use simbdp_testkit::mongodb::{MongoDb, REPLICA_SET};
 
 use crate::on_mongodb::{setup, system};
-use crate::server::{PASSWORD, SUPERUSER, Server, converge, eventually, mongodb};
+use crate::server::{PASSWORD, SUPERUSER, Server, all_up, converge, eventually, mongodb};
 
 const NOT_YET_INITIALIZED: i32 = 94;
 
@@ -146,14 +146,7 @@ async fn a_second_bootstrap_writes_nothing() {
     let setup = on.setup(SUPERUSER, PASSWORD);
     for _ in 0..2 {
         let admin = connector.bootstrap(&on.endpoints(), &setup).await.unwrap();
-        assert!(
-            admin
-                .members()
-                .await
-                .unwrap()
-                .iter()
-                .all(|member| member.up)
-        );
+        all_up(&*admin).await;
     }
     assert_eq!(on.stored_password(SUPERUSER).await, before);
 }

@@ -145,6 +145,11 @@ pub async fn admin(on: &dyn Server) -> Arc<dyn StoreAdmin> {
     Connectors::new().connect(&connection).await.unwrap()
 }
 
+pub async fn all_up(admin: &dyn StoreAdmin) {
+    let members = admin.members().await.unwrap();
+    assert!(members.iter().all(|member| member.up), "{members:?}");
+}
+
 /// Keyspaces and roles of a tenant.
 pub fn tenancy(on: &dyn Server, tenant: &str) -> Tenancy {
     tenancy_of(tenant, on.replication())

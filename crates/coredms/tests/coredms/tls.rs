@@ -13,7 +13,7 @@ use simbdp_testkit::mongodb::MongoDb;
 
 use crate::on_cassandra::replication;
 use crate::on_mongodb::setup;
-use crate::server::{self, PASSWORD, SUPERUSER, converge, database, tenancy_of};
+use crate::server::{self, PASSWORD, SUPERUSER, all_up, converge, database, tenancy_of};
 use crate::tables::spec;
 
 /// The whole of a connection that fails, as people are told.
@@ -44,14 +44,7 @@ fn trusting(authority: &Authority, login: &Connection) -> Connection {
 /// A tenant is made, and a row written and read as the platform's role.
 async fn serves(login: &Connection, tenancy: &Tenancy) {
     let admin = converge(|| async { Connectors::new().connect(login).await }).await;
-    assert!(
-        admin
-            .members()
-            .await
-            .unwrap()
-            .iter()
-            .all(|member| member.up)
-    );
+    all_up(&*admin).await;
     converge(|| admin.ensure_tenancy(tenancy)).await;
     let spec = spec(json!({
         "name": "t",
