@@ -66,6 +66,9 @@ struct PrepareArgs {
     /// Do not wait when this path exists: the member has started before
     #[arg(long, value_name = "PATH", requires = "wait_for")]
     wait_unless: Option<PathBuf>,
+    /// Wait until this name, with `{pod}` for this pod's, has an address of this pod
+    #[arg(long, value_name = "HOST")]
+    wait_for_name: Option<String>,
     /// Volume of the member: gets an id in the file `simbdp-volume` when it has none, which is told as the container's
     /// termination message
     #[arg(long, value_name = "PATH")]
@@ -144,6 +147,9 @@ async fn prepared(args: PrepareArgs) -> anyhow::Result<()> {
         && !args.wait_unless.is_some_and(|path| path.exists())
     {
         prepare::wait_for(&address).await;
+    }
+    if let Some(name) = &args.wait_for_name {
+        prepare::wait_for_name(&name.replace("{pod}", &args.pod_name)).await;
     }
     for (index, (from, to)) in args.from.iter().zip(&args.to).enumerate() {
         let mode = args

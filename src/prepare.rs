@@ -1,13 +1,12 @@
 //! What init containers do before a server starts: copy configuration with the modes that the server
-//! demands, and wait for another member.
+//! demands, and wait for another member, or for the name of their own.
 
 use std::io;
-use std::net::ToSocketAddrs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 pub mod volume;
 
@@ -81,17 +80,33 @@ pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
+/// How often is looked again.
+const PERIOD: Duration = Duration::from_millis(500);
+
 /// Waits until an address accepts connections. The kubelet restarts an init container that fails, and a pod that
 /// is deleted ends it, so there is no limit here.
 pub async fn wait_for(address: &str) {
-    let mut period = tokio::time::interval(Duration::from_millis(500));
+    until("waiting for another member", address, connect).await;
+}
+
+/// Waits until a name has an address of this machine: right after its start a pod is not known by its name, or by the
+/// address that it had before. In the same way there is no limit.
+pub async fn wait_for_name(name: &str) {
+    until("waiting for this pod's name", name, own).await;
+}
+
+async fn until<F>(what: &str, name: &str, ask: impl Fn(String) -> F)
+where
+    F: Future<Output = io::Result<()>>,
+{
+    let mut period = tokio::time::interval(PERIOD);
     let mut told = false;
     loop {
         period.tick().await;
-        match connect(address).await {
+        match ask(name.to_owned()).await {
             Ok(()) => return,
             Err(error) if !told => {
-                tracing::info!(address, %error, "waiting for another member");
+                tracing::info!(name, %error, "{what}");
                 told = true;
             }
             Err(_) => {}
@@ -99,10 +114,21 @@ pub async fn wait_for(address: &str) {
     }
 }
 
-async fn connect(address: &str) -> io::Result<()> {
-    let name = address.to_owned();
-    let resolve = tokio::task::spawn_blocking(move || name.to_socket_addrs().map(Vec::from_iter));
-    let addresses = resolve.await.map_err(io::Error::other)??;
+/// Whether a name has an address that can be bound on here.
+async fn own(name: String) -> io::Result<()> {
+    let addresses: Vec<_> = tokio::net::lookup_host((name, 0)).await?.collect();
+    for address in &addresses {
+        if UdpSocket::bind(address).await.is_ok() {
+            return Ok(());
+        }
+    }
+    Err(io::Error::other(format!(
+        "it is {addresses:?}, none of which is here"
+    )))
+}
+
+async fn connect(address: String) -> io::Result<()> {
+    let addresses: Vec<_> = tokio::net::lookup_host(address).await?.collect();
     let connecting = TcpStream::connect(addresses.as_slice());
     tokio::time::timeout(Duration::from_secs(2), connecting).await??;
     Ok(())
@@ -158,6 +184,13 @@ mod tests {
     async fn waiting_ends_when_somebody_listens() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         wait_for(&listener.local_addr().unwrap().to_string()).await;
+    }
+
+    #[tokio::test]
+    async fn a_name_is_this_machine_s_when_its_address_is() {
+        wait_for_name("localhost").await;
+        let elsewhere = own("192.0.2.1".to_owned()).await.unwrap_err();
+        assert!(elsewhere.to_string().contains("192.0.2.1"), "{elsewhere}");
     }
 
     #[test]

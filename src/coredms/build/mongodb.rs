@@ -18,6 +18,9 @@ const MIB: u64 = 1 << 20;
 
 /// A member's server. On SIGTERM a primary steps down and lets what it has begun end for 15 s.
 pub fn server(coredms: &ValidatedCoreDms) -> Server {
+    // One that cannot find itself among the set's members takes no part, until another one tells it that it is: when all
+    // start together and none is known by its name yet, nobody would.
+    let own = format!("{{pod}}.{}.{}.svc", coredms.name, coredms.namespace);
     Server {
         data: DATA,
         command: vec![
@@ -31,6 +34,7 @@ pub fn server(coredms: &ValidatedCoreDms) -> Server {
             format!("--from={KEYFILE_SOURCE}"),
             format!("--to={CONFIG}"),
             "--mode=0400".to_owned(),
+            format!("--wait-for-name={own}"),
         ],
         prepare_mounts: vec![mount_read_only("keyfile", KEYFILE_SOURCE)],
         volumes: vec![secret_file_volume(
