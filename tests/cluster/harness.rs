@@ -122,7 +122,7 @@ impl Cluster {
             .await
     }
 
-    /// Applies an IngestPipeline from its spec; does not wait.
+    /// Applies an IngestPipeline from its spec, once one of that name that is being deleted is gone; does not wait for more.
     pub async fn apply_pipeline(
         &self,
         tenant: &TenantName,
@@ -134,10 +134,17 @@ impl Cluster {
             "metadata": {"name": name},
             "spec": spec,
         });
+        let pipelines = self.pipelines(tenant);
+        eventually("the one before is gone", QUICK, || async {
+            let before = pipelines.get_opt(name).await.map_err(|e| e.to_string())?;
+            match before.is_some_and(|before| before.metadata.deletion_timestamp.is_some()) {
+                true => Err("it is being deleted".to_owned()),
+                false => Ok(()),
+            }
+        })
+        .await;
         let params = PatchParams::apply("cluster-test").force();
-        self.pipelines(tenant)
-            .patch(name, &params, &Patch::Apply(object))
-            .await
+        pipelines.patch(name, &params, &Patch::Apply(object)).await
     }
 
     /// Waits until a Tenant is Ready at its current generation.
