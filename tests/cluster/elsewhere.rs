@@ -1,7 +1,6 @@
 //! Databases that somebody else runs: of this test's own, over TLS alone, with a login for the operator that may do no
 //! more than what is documented, and with what others have in them.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -39,7 +38,7 @@ const FAST: &str = "-XX:-UseG1GC -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
 -Dcassandra.skip_wait_for_gossip_to_settle=0 -Dcassandra.superuser_setup_delay_ms=0 \
 -Dcassandra.ring_delay_ms=3000";
 
-/// What Cassandra's documentation asks of a login that makes keyspaces and roles for others.
+/// The operator's login with the rights that docs/operations.md names, and what somebody else has.
 const RIGHTS: [&str; 9] = [
     "CREATE ROLE provisioner WITH PASSWORD = 'made for others' AND LOGIN = true",
     "GRANT ALL PERMISSIONS ON ALL KEYSPACES TO provisioner",
@@ -72,6 +71,7 @@ pub struct Elsewhere {
     pub admin: Database,
     cluster: Cluster,
     namespace: String,
+    _trust: NamedTempFile,
 }
 
 impl Elsewhere {
@@ -80,10 +80,12 @@ impl Elsewhere {
         let cluster = Cluster::connect().await;
         let namespace = format!("elsewhere-{engine:?}").to_lowercase();
         let authority = Authority::new(&namespace).unwrap();
+        let trust = NamedTempFile::new().unwrap();
         let place = Place {
             cluster: &cluster,
             namespace: &namespace,
             authority: &authority,
+            trust: &trust,
         };
         place.vacate().await;
         let spec = json!({"metadata": {"name": namespace}});
@@ -99,6 +101,7 @@ impl Elsewhere {
             admin,
             namespace,
             cluster,
+            _trust: trust,
         }
     }
 
@@ -152,6 +155,8 @@ struct Place<'a> {
     cluster: &'a Cluster,
     namespace: &'a str,
     authority: &'a Authority,
+    /// For the driver that takes certificates from a file, which it reads whenever it connects.
+    trust: &'a NamedTempFile,
 }
 
 async fn create<K>(api: Api<K>, object: Value) -> K
@@ -345,13 +350,9 @@ impl Place<'_> {
 
     /// A client of the only member as the members' own user, who may do everything.
     fn client(&self, address: &str) -> Client {
-        let mut authority = NamedTempFile::new().unwrap();
-        authority
-            .write_all(self.authority.pem().as_bytes())
-            .unwrap();
-        // The driver reads it whenever it connects.
-        let (_, path) = authority.keep().unwrap();
-        let tls = TlsOptions::builder().ca_file_path(path).build();
+        let trust = self.trust.path().to_owned();
+        std::fs::write(&trust, self.authority.pem()).unwrap();
+        let tls = TlsOptions::builder().ca_file_path(trust).build();
         let credential = Credential::builder()
             .username("__system".to_owned())
             .password(KEYFILE.to_owned())
