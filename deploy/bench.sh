@@ -13,7 +13,6 @@ if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
 fi
 readonly DIRECTORY=.local/bench NAMESPACE=tenant-bench DSBULK_VERSION=1.10.0
 readonly ROUNDS=${SIMBDP_BENCH_ROUNDS:-3} ROWS=${SIMBDP_BENCH_ROWS:-1000000}
-readonly WARM_UP_ROWS=20000
 export PROFILE=${PROFILE:-release}
 binding=
 kept=true
@@ -43,13 +42,11 @@ inputs() {
   cargo build --release --package simbdp-ingest --bins
   cargo build --release --package simbdp-coredms --example throughput
   deploy/data.sh
-  local rows
-  for rows in "$ROWS" "$WARM_UP_ROWS"; do
-    if [[ ! -f $DIRECTORY/million-$rows.csv || deploy/bench/million.py -nt $DIRECTORY/million-$rows.csv ]]; then
-      python3 deploy/bench/million.py "$rows" >"$DIRECTORY/million-$rows.part"
-      mv "$DIRECTORY/million-$rows.part" "$DIRECTORY/million-$rows.csv"
-    fi
-  done
+  local million=$DIRECTORY/million-$ROWS
+  if [[ ! -f $million.csv || deploy/bench/million.py -nt $million.csv ]]; then
+    python3 deploy/bench/million.py "$ROWS" >"$million.part"
+    mv "$million.part" "$million.csv"
+  fi
   pipeline deploy/bench/million.yaml | jq .spec.table >"$DIRECTORY/million.table.json"
   pipeline deploy/samples/flights.yaml | jq .spec.table >"$DIRECTORY/flights.table.json"
 }
@@ -152,8 +149,7 @@ load() {
   logins "${hosts[@]}"
   .local/venv/bin/python deploy/bench/load.py --hosts "${hosts[@]}" --binding "$binding" --rounds "$ROUNDS" \
     --ingest target/release/simbdp-ingest --dsbulk "$DIRECTORY/dsbulk" --directory "$DIRECTORY" \
-    --flights .local/data/flights.csv --million "$DIRECTORY/million-$ROWS.csv" \
-    --warm-up "$DIRECTORY/million-$WARM_UP_ROWS.csv"
+    --flights .local/data/flights.csv --million "$DIRECTORY/million-$ROWS.csv"
 }
 
 machine() {
