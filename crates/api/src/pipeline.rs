@@ -430,3 +430,6 @@ pub struct IngestPipelineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<LocalRef>,
 }
+    /// Messages, or work on files, in the dead-letter queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<i64>,

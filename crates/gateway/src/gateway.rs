@@ -9,6 +9,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use simbdp_api::names::TenantName;
 use simbdp_api::pipeline::MAX_MESSAGE_SIZE;
 use simbdp_broker::Publisher;
+use simbdp_broker::{DeadLetters, Publisher};
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::store::StoreError;
 use simbdp_coredms::{Ledger, Store};
@@ -122,6 +123,8 @@ pub struct Backends {
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
     /// The queues.
+    /// The dead-letter queues.
+    pub dead_letters: Arc<dyn DeadLetters>,
     pub publisher: Arc<dyn Publisher>,
 }
 
@@ -156,6 +159,8 @@ pub struct Gateway {
     /// Work that outlives a broken connection; a shutdown waits for it.
     pub tasks: TaskTracker,
     /// Ends everything.
+    /// Held by the request that reads dead letters: one at a time, so that each sees all of them.
+    pub dead_letters: Mutex<()>,
     pub shutdown: CancellationToken,
     /// Wakes the sweeper.
     pub unswept: tokio::sync::Notify,
@@ -198,6 +203,7 @@ impl Gateway {
                     .div_ceil(1024),
             ),
             tasks: TaskTracker::new(),
+            dead_letters: Mutex::new(()),
             shutdown: CancellationToken::new(),
             unswept: tokio::sync::Notify::new(),
             http,

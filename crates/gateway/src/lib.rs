@@ -13,6 +13,7 @@ pub mod auth;
 pub mod binding;
 pub mod clock;
 pub mod config;
+pub mod dead_letters;
 pub mod drain;
 pub mod flights;
 pub mod gateway;

@@ -57,3 +57,7 @@ pub mod headers {
     /// On a dead letter: when it was condemned, milliseconds since 1970 (long).
     pub const CONDEMNED_AT: &str = "simbdp-condemned-at";
 }
+    /// On a dead letter, and on a message that was redriven: when it was condemned for the first time, likewise (long).
+    pub const FIRST_CONDEMNED_AT: &str = "simbdp-first-condemned-at";
+    /// On a message that was redriven: how often (long).
+    pub const REDRIVEN: &str = "simbdp-redriven";

@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod caller;
+pub mod dead_letters;
 pub mod files;
 pub mod health;
 pub mod internal;
@@ -43,6 +44,18 @@ pub fn public(gateway: App) -> Router {
         )
         .route("/pipelines/{pipeline}/messages", post(messages::post))
         // The rest of the path, so that a name with a slash in it is refused by what is wrong with it.
+        .route(
+            "/pipelines/{pipeline}/dead-letters",
+            get(dead_letters::list),
+        )
+        .route(
+            "/pipelines/{pipeline}/dead-letters/redrive",
+            post(dead_letters::redrive),
+        )
+        .route(
+            "/pipelines/{pipeline}/dead-letters/purge",
+            post(dead_letters::purge),
+        )
         .route("/pipelines/{pipeline}/files/{*name}", put(upload::put))
         .route("/files", get(files::list))
         .route("/files/{id}", get(files::one))

@@ -101,6 +101,8 @@ pub struct FakeLedger {
     book: Mutex<Book>,
     pub down: AtomicBool,
     pub counting_down: AtomicBool,
+    /// Messages whose attempts were forgotten.
+    pub forgotten: Mutex<Vec<String>>,
     /// What happens between the next claim and whatever follows it.
     pub after_claim: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -355,7 +357,9 @@ impl Ledger for FakeLedger {
         Ok(1)
     }
 
-    async fn forget_attempts(&self, _: &str, _: &str) -> Result<(), StoreError> {
+    async fn forget_attempts(&self, _: &str, id: &str) -> Result<(), StoreError> {
+        drop(self.open().await?);
+        self.forgotten.lock().unwrap().push(id.to_owned());
         Ok(())
     }
 }
