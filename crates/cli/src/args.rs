@@ -124,6 +124,20 @@ A run that fails part-way says with which key it goes on, without doubles.")]
 Once the cause is mended, redrive puts messages back to the queue: they keep their identity and version, so that nothing
 shows twice, and their attempts begin anew. Listing and showing need a Reader, redriving and purging a Writer.")]
     Dlq(Dlq),
+    /// Ingest a file once more, after its pipeline or the file itself was mended.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights replay 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --wait
+  simbdp --tenant flights replay 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --rejects
+  simbdp --tenant flights ledger 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --rejects > rejects.ndjson
+  simbdp --tenant flights replay 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --rejects --file rejects.ndjson
+  simbdp --tenant flights replay 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --file mended.csv
+
+Without --file the bytes that were uploaded are ingested again, with the identities and versions that they had: nothing
+shows twice, and what was accepted later stays. They are kept for some days after a file failed or had rows quarantined.
+With --file, what is in it takes the place of what it mends: it is a file of its own in the ledger, and newer. With
+--rejects it holds lines of the reject file whose `raw` you corrected; leave their `ordinal` as it is. A whole file must
+have its records in their former order. The exit code is 1 when, with --wait, it fails or rows of it are quarantined.")]
+    Replay(Replay),
     /// Show a tenant, its database and its pipelines, and why what is not ready is not. Needs a kubeconfig.
     #[command(after_help = "Examples:
   simbdp --tenant flights status
@@ -333,6 +347,22 @@ pub struct DlqSelection {
     /// Every letter that is there when the command begins
     #[arg(long)]
     pub all: bool,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+pub struct Replay {
+    /// The file, by its id.
+    pub file_id: Uuid,
+    /// Only the rows that were quarantined.
+    #[arg(long)]
+    pub rejects: bool,
+    /// A mended file, or with --rejects mended lines of the reject file, to take instead.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Wait until it has ended, and show what became of it.
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Arguments of `status`.

@@ -25,6 +25,7 @@ pub mod pipeline;
 pub mod problem;
 pub mod query;
 pub mod receive;
+pub mod replay;
 pub mod run;
 pub mod server;
 pub mod staging;

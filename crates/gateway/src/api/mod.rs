@@ -13,6 +13,7 @@ pub mod internal;
 pub mod linger;
 pub mod messages;
 pub mod pipelines;
+pub mod replay;
 pub mod tables;
 pub mod upload;
 
@@ -43,7 +44,6 @@ pub fn public(gateway: App) -> Router {
             get(pipelines::constraints),
         )
         .route("/pipelines/{pipeline}/messages", post(messages::post))
-        // The rest of the path, so that a name with a slash in it is refused by what is wrong with it.
         .route(
             "/pipelines/{pipeline}/dead-letters",
             get(dead_letters::list),
@@ -56,10 +56,15 @@ pub fn public(gateway: App) -> Router {
             "/pipelines/{pipeline}/dead-letters/purge",
             post(dead_letters::purge),
         )
+        // The rest of the path, so that a name with a slash in it is refused by what is wrong with it.
         .route("/pipelines/{pipeline}/files/{*name}", put(upload::put))
         .route("/files", get(files::list))
         .route("/files/{id}", get(files::one))
-        .route("/files/{id}/rejects", get(files::rejects))
+        .route(
+            "/files/{id}/rejects",
+            get(files::rejects).put(replay::put_rejects),
+        )
+        .route("/files/{id}/replay", post(replay::post))
         .route("/tables", get(tables::list))
         .route("/tables/{table}", get(tables::one))
         .route("/tables/{table}/rows", get(tables::rows))
@@ -87,6 +92,7 @@ pub fn internal(gateway: App) -> Router {
             "/internal/files/{id}/rejects",
             get(internal::rejects).put(internal::put_rejects),
         )
+        .route("/internal/files/{id}/replay", post(replay::internal))
         .layer(from_fn_with_state(Arc::clone(&gateway), caller::internal));
     finish(router, gateway)
 }
