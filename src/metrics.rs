@@ -49,6 +49,8 @@ struct Pipeline {
 pub struct Figures {
     /// Files or messages that wait.
     pub backlog: Option<i64>,
+    /// Messages in the dead-letter queue.
+    pub dead_letters: Option<i64>,
     /// Rows written.
     pub rows: Option<i64>,
     /// Rows and messages rejected.
@@ -66,6 +68,7 @@ pub struct Metrics {
     conditions: Family<Resource, Gauge>,
     leading: Gauge,
     backlog: Family<Pipeline, Gauge>,
+    dead_letters: Family<Pipeline, Gauge>,
     rows: Family<Pipeline, Gauge>,
     rejected: Family<Pipeline, Gauge>,
     /// Series of each object, to be dropped with it.
@@ -82,6 +85,7 @@ impl Default for Metrics {
         let conditions = Family::default();
         let leading = Gauge::default();
         let (backlog, rows, rejected) = (Family::default(), Family::default(), Family::default());
+        let dead_letters = Family::default();
         registry.register("reconciles", "Reconciles that were run", reconciles.clone());
         registry.register(
             "reconcile_errors",
@@ -104,6 +108,11 @@ impl Default for Metrics {
             backlog.clone(),
         );
         registry.register(
+            "pipeline_dead_letters",
+            "Messages in the dead-letter queue of an IngestPipeline",
+            dead_letters.clone(),
+        );
+        registry.register(
             "pipeline_rows",
             "Rows that an IngestPipeline has written",
             rows.clone(),
@@ -122,6 +131,7 @@ impl Default for Metrics {
             conditions,
             leading,
             backlog,
+            dead_letters,
             rows,
             rejected,
             series: Mutex::default(),
@@ -174,6 +184,7 @@ impl Metrics {
         let label = pipeline(key);
         let families = [
             (&self.backlog, figures.backlog),
+            (&self.dead_letters, figures.dead_letters),
             (&self.rows, figures.rows),
             (&self.rejected, figures.rejected),
         ];
@@ -257,12 +268,16 @@ mod tests {
         let metrics = Metrics::default();
         let figures = Figures {
             backlog: Some(3),
+            dead_letters: Some(2),
             rows: Some(70),
             rejected: None,
         };
         metrics.figures(&key(), figures);
         let text = metrics.encode().unwrap();
         assert!(text.contains(r#"simbdp_operator_pipeline_backlog{namespace="n",name="c"} 3"#));
+        assert!(
+            text.contains(r#"simbdp_operator_pipeline_dead_letters{namespace="n",name="c"} 2"#)
+        );
         assert!(text.contains(r#"simbdp_operator_pipeline_rows{namespace="n",name="c"} 70"#));
         assert!(!text.contains("pipeline_rejected{"));
         metrics.forget(&key());

@@ -156,12 +156,12 @@ async fn ensure_queues(
     Ok(Stage::Done)
 }
 
-/// How full the work queue is; one question for all pipelines of a tenant.
+/// How full the work queue and the dead-letter queue are; one question for all pipelines of a tenant.
 pub async fn totals(
     ctx: &Context,
     pipeline: &ValidatedPipeline,
     broker: &Broker,
-) -> Option<QueueTotals> {
+) -> (Option<QueueTotals>, Option<QueueTotals>) {
     let vhost = pipeline.tenant.vhost();
     let admin = async || -> Result<Arc<dyn BrokerAdmin>, simbdp_broker::admin::AdminError> {
         match broker_admin(ctx, broker).await {
@@ -174,11 +174,11 @@ pub async fn totals(
             )),
         }
     };
-    let totals = ctx
-        .memory
-        .totals(&broker.name_any(), &vhost, admin)
-        .await
-        .ok()?;
-    let queue = pipeline.name.queue();
-    totals.iter().find(|totals| totals.name == queue).cloned()
+    let totals = ctx.memory.totals(&broker.name_any(), &vhost, admin).await;
+    let of = |queue: String| {
+        let mut totals = totals.iter().flat_map(|totals| totals.iter());
+        totals.find(|totals| totals.name == queue).cloned()
+    };
+    let name = &pipeline.name;
+    (of(name.queue()), of(name.dead_letter_queue()))
 }

@@ -72,6 +72,7 @@ impl Controller for PipelineController {
             gateway_replicas: found.gateway_replicas,
             loaded: Vec::new(),
             totals: None,
+            dead: None,
             ready_apps: 0,
             paused: valid.paused,
             failure: table_failure.or(queues_failure),
@@ -131,7 +132,7 @@ async fn observe_or_apply(
     parts.ready_apps = ready_apps;
     parts.loaded = observe::loaded(ctx, valid, found.gateway_replicas, access, &revision).await;
     if let Some(broker) = &found.broker {
-        parts.totals = external::totals(ctx, valid, broker).await;
+        (parts.totals, parts.dead) = external::totals(ctx, valid, broker).await;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use simbdp_api::IngestPipeline;
 use simbdp_api::common::LocalRef;
-use simbdp_api::names::tenant_objects as objects;
+use simbdp_api::names::{TenantName, tenant_objects as objects};
 use simbdp_api::pipeline::IngestPipelineStatus;
 use simbdp_api::wire::internal::{GatewayState, LoadedPipeline};
 use simbdp_broker::admin::QueueTotals;
@@ -24,6 +24,8 @@ const KEPT: &str = "what comes in is accepted and kept in the queue";
 /// At least one ingest app is ready and takes work.
 pub const ACTIVE: &str = "Active";
 
+/// Messages lie in the dead-letter queue. It has no say in `Ready`.
+pub const POISON_MESSAGES: &str = "PoisonMessages";
 /// No ingest app is to run; what comes in is kept.
 pub const PAUSED: &str = "Paused";
 
@@ -53,6 +55,8 @@ pub struct Parts {
     pub loaded: Vec<Option<LoadedPipeline>>,
     /// How full the work queue is; [`None`] while the broker cannot be asked.
     pub totals: Option<QueueTotals>,
+    /// How full the dead-letter queue is, likewise.
+    pub dead: Option<QueueTotals>,
     /// Ingest apps that are ready.
     pub ready_apps: i32,
     /// Why no ingest app is to run, and how that ends.
@@ -138,7 +142,12 @@ pub fn status(
         ..previous
     };
     match outcome {
-        Ok(Observed::Applied(parts)) => (figures(parts, described), facts(parts)),
+        Ok(Observed::Applied(parts)) => {
+            let mut facts = facts(parts);
+            let figures = figures(parts, described);
+            facts.extend(poison(pipeline, &figures));
+            (figures, Facts::replacing(facts))
+        }
         Ok(Observed::TenantNotReady(message)) => (
             described,
             Facts::keeping(reconciling("TenantNotReady", message)),
@@ -164,7 +173,7 @@ fn mode(pipeline: &IngestPipeline) -> &'static str {
     }
 }
 
-fn facts(parts: &Parts) -> Facts {
+fn facts(parts: &Parts) -> Vec<Fact> {
     let (accepting, active) = (parts.accepting(), parts.active());
     let before = [&parts.table, &parts.queues, &accepting];
     let rests = parts.ready_apps == 0 && before.iter().all(|stage| **stage == Stage::Done);
@@ -187,7 +196,25 @@ fn facts(parts: &Parts) -> Facts {
         accepting.fact(ACCEPTING, "every gateway replica accepts work"),
         active.fact(ACTIVE, "ingest apps are ready and take work"),
     ]);
-    Facts::replacing(facts)
+    facts
+}
+
+/// Whether messages were given up, and what to do about them; nothing, as long as nobody has counted.
+fn poison(pipeline: &IngestPipeline, figures: &IngestPipelineStatus) -> Option<Fact> {
+    let name = pipeline.metadata.name.as_deref().unwrap_or_default();
+    let namespace = pipeline.metadata.namespace.as_deref().unwrap_or_default();
+    let tenant = TenantName::from_namespace(namespace).map(|name| name.to_string());
+    let verb = format!("simbdp --tenant {} dlq", tenant.unwrap_or_default());
+    Some(match figures.dead_letters? {
+        ..=0 => Fact::not(POISON_MESSAGES, "None", "the dead-letter queue is empty"),
+        count => Fact::is(
+            POISON_MESSAGES,
+            "DeadLetters",
+            &format!(
+                "{count} in the dead-letter queue: see why with `{verb} list {name}`; once the cause is mended `{verb} redrive {name} --all` ingests them, and `{verb} purge {name} --all` discards them"
+            ),
+        ),
+    })
 }
 
 /// Facts of a pipeline that is as declared, and takes nothing.
@@ -206,12 +233,13 @@ fn figures(parts: &Parts, previous: IngestPipelineStatus) -> IngestPipelineStatu
         let figures = parts.loaded.iter().flatten().filter_map(figure);
         figures.max().and_then(|figure| i64::try_from(figure).ok())
     };
-    let backlog = parts
-        .totals
-        .as_ref()
-        .and_then(|totals| i64::try_from(totals.ready + totals.unacknowledged).ok());
+    let held = |totals: &Option<QueueTotals>| {
+        let totals = totals.as_ref()?;
+        i64::try_from(totals.ready + totals.unacknowledged).ok()
+    };
     IngestPipelineStatus {
-        backlog: backlog.or(previous.backlog),
+        backlog: held(&parts.totals).or(previous.backlog),
+        dead_letters: held(&parts.dead).or(previous.dead_letters),
         replicas: Some(parts.ready_apps),
         rows: newest(|loaded| loaded.rows).or(previous.rows),
         rejected: newest(|loaded| loaded.rejected).or(previous.rejected),

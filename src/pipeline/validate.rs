@@ -7,11 +7,12 @@ use simbdp_api::IngestPipeline;
 use simbdp_api::common::{Quantity, QuantityError};
 use simbdp_api::names::{NameError, PipelineName, TenantName};
 use simbdp_api::pipeline::{
-    BatchSpec, DEFAULT_MAX_FILE_SIZE, FileCount, Format, MAX_MESSAGE_SIZE, Period, StreamSpec,
-    TableSpec,
+    BatchSpec, DEFAULT_MAX_FILE_SIZE, FileCount, Format, MAX_MESSAGE_SIZE, Period, ScheduleSpec,
+    StreamSpec, TableSpec, WindowLengthError,
 };
-use simbdp_api::wire::config::{BatchConstraints, Mode, StreamConstraints};
+use simbdp_api::wire::config::{BatchConstraints, Mode, Schedule, StreamConstraints};
 use simbdp_record::constraints::{PatternError, whole_match};
+use simbdp_record::schedule::{ScheduleError, Windows};
 use simbdp_record::schema::{RowSchema, SchemaError};
 
 use crate::objects::restarted_at;
@@ -78,6 +79,12 @@ pub enum Invalid {
     /// Not a regular expression.
     #[error("spec.batch.constraints.namePattern: {0}")]
     NamePattern(#[from] PatternError),
+    /// The windows cannot be kept.
+    #[error("spec.batch.schedule: {0}")]
+    Schedule(#[from] ScheduleError),
+    /// A window's length.
+    #[error("spec.batch.schedule.duration: {0}")]
+    WindowLength(#[from] WindowLengthError),
     /// A fault in the table.
     #[error("spec.table: {0}")]
     Table(#[from] SchemaError),
@@ -93,6 +100,7 @@ impl Invalid {
             Self::AboveCeiling { .. } => "AboveCeiling",
             Self::MessageTooLarge(_) => "MessageTooLarge",
             Self::NamePattern(_) => "InvalidNamePattern",
+            Self::Schedule(_) | Self::WindowLength(_) => "InvalidSchedule",
             Self::Table(_) => "InvalidTable",
         }
     }
@@ -167,7 +175,18 @@ fn batch_constraints(
         max_files: declared.max_files,
         tenant_max_files: ceilings.max_files,
         name_pattern: declared.name_pattern.clone(),
+        schedule: batch.schedule.as_ref().map(schedule).transpose()?,
     })
+}
+
+fn schedule(declared: &ScheduleSpec) -> Result<Schedule, Invalid> {
+    let schedule = Schedule {
+        cron: declared.cron.clone(),
+        seconds: declared.duration.seconds()?,
+    };
+    // The gateway's own check, so that it refuses nothing that this accepts.
+    Windows::new(&schedule)?;
+    Ok(schedule)
 }
 
 /// What is declared, within the ceiling; what is not declared is the ceiling.

@@ -182,6 +182,18 @@ async fn bad_pipelines_are_refused_with_what_would_be_right() {
         (columns(json!([])), "should have at least 1 items"),
         (json!({"table": {"ttl": "1w"}}), "should match"),
         (
+            json!({"batch": {"schedule": {"cron": "0 2 * * * *", "duration": "4h"}}}),
+            "schedule.cron has five fields",
+        ),
+        (
+            json!({"batch": {"schedule": {"cron": "0 2 * * *", "duration": "4w"}}}),
+            "should match",
+        ),
+        (
+            json!({"batch": {"schedule": {"cron": "0 2 * * *"}}}),
+            "Required value",
+        ),
+        (
             json!({"scaling": {"minReplicas": 0}}),
             "should be greater than or equal to 1",
         ),

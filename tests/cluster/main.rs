@@ -5,6 +5,7 @@
 #[macro_use]
 mod engines;
 
+mod again;
 mod bad_input;
 mod chart;
 mod cli;

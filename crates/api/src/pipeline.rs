@@ -64,6 +64,56 @@ pub struct BatchSpec {
     /// What a file must conform to, checked before it is persisted.
     #[serde(default)]
     pub constraints: FileConstraints,
+    /// When files are given to ingest apps: until then they are accepted and stay staged. At any time when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleSpec>,
+}
+
+/// Windows in which staged files are queued.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.cron.matches('^[^ @]+( +[^ @]+){4}$')").message("schedule.cron has five fields: minute, hour, day of the month, month, day of the week, e.g. 0 2 * * *"))]
+pub struct ScheduleSpec {
+    /// When a window begins, in UTC: minute, hour, day of the month, month, day of the week, e.g. `0 2 * * *`
+    /// (<https://docs.rs/croner/latest/croner/>).
+    #[schemars(length(min = 9, max = 128))]
+    pub cron: String,
+    /// How long a window is: a whole number with the unit m, h or d, at most 7 days, e.g. `4h`.
+    pub duration: WindowLength,
+}
+
+/// Length of a window: a whole number with the unit m, h or d.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct WindowLength(
+    #[schemars(length(min = 2, max = 6), pattern(r"^[1-9][0-9]*(m|h|d)$"))] pub String,
+);
+
+/// A length that no window has.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is not a length of at most 7 days; write for example 30m, 4h or 1d")]
+pub struct WindowLengthError(pub String);
+
+impl WindowLength {
+    /// Longest window, in seconds.
+    pub const MAX_SECONDS: u32 = 7 * 86_400;
+
+    /// The length in seconds.
+    pub fn seconds(&self) -> Result<u32, WindowLengthError> {
+        let error = || WindowLengthError(self.0.clone());
+        let unit = match self.0.chars().last() {
+            Some('m') => 60,
+            Some('h') => 3_600,
+            Some('d') => 86_400,
+            _ => return Err(error()),
+        };
+        self.0[..self.0.len() - 1]
+            .parse::<u32>()
+            .ok()
+            .and_then(|count| count.checked_mul(unit))
+            .filter(|seconds| (1..=Self::MAX_SECONDS).contains(seconds))
+            .ok_or_else(error)
+    }
 }
 
 /// What a file must conform to.
@@ -417,6 +467,9 @@ pub struct IngestPipelineStatus {
     /// Files or messages that wait in the queue or are being ingested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<i64>,
+    /// Messages, or work on files, in the dead-letter queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<i64>,
     /// Ingest apps that are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,

@@ -221,6 +221,7 @@ mod tests {
                 max_files: None,
                 tenant_max_files: None,
                 name_pattern: Some("[a-z]+.csv(.zst)?".into()),
+                schedule: None,
             }),
             stream: None,
             fields: vec![field("a"), field("b")],

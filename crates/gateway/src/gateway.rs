@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use simbdp_api::names::TenantName;
 use simbdp_api::pipeline::MAX_MESSAGE_SIZE;
-use simbdp_broker::Publisher;
 use simbdp_broker::queue::{Message, PublishError};
+use simbdp_broker::{DeadLetters, Publisher};
 use simbdp_coredms::store::StoreError;
 use simbdp_coredms::{Ledger, Store};
 use tokio::sync::{Mutex, Semaphore};
@@ -72,7 +72,7 @@ pub struct Limits {
     pub rejects_stall: Duration,
     /// Longest wait for an answer of the database.
     pub database_wait: Duration,
-    /// How long the bytes of failed files are kept.
+    /// How long the bytes of files are kept that failed, or have quarantined rows.
     pub failed_retention: Duration,
     /// How long a file whose pipeline is gone is kept before it is given up.
     pub homeless: Duration,
@@ -123,6 +123,8 @@ pub struct Backends {
     pub ledger: Arc<dyn Ledger>,
     /// The queues.
     pub publisher: Arc<dyn Publisher>,
+    /// The dead-letter queues.
+    pub dead_letters: Arc<dyn DeadLetters>,
 }
 
 /// One replica of a tenant's gateway.
@@ -157,6 +159,8 @@ pub struct Gateway {
     pub tasks: TaskTracker,
     /// Ends everything.
     pub shutdown: CancellationToken,
+    /// Held by the request that reads dead letters: one at a time, so that each sees all of them.
+    pub dead_letters: Mutex<()>,
     /// Wakes the sweeper.
     pub unswept: tokio::sync::Notify,
     /// Client for the other replicas.
@@ -199,6 +203,7 @@ impl Gateway {
             ),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
+            dead_letters: Mutex::new(()),
             unswept: tokio::sync::Notify::new(),
             http,
             rate: settings

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use simbdp_api::wire::config::{Mode, PipelineConfig};
 use simbdp_api::wire::rest::{Fault, PipelineConstraints};
+use simbdp_record::schedule::Windows;
 use simbdp_record::{FileRules, RowSchema, message};
 
 /// A pipeline and what was prepared for it.
@@ -19,6 +21,8 @@ pub struct Pipeline {
     pub schema: RowSchema,
     /// What files conform to; [`None`] for a stream.
     pub rules: Option<FileRules>,
+    /// When files are queued; [`None`] for at any time.
+    pub windows: Option<Windows>,
 }
 
 impl Pipeline {
@@ -31,11 +35,18 @@ impl Pipeline {
             }
             Mode::Stream(_) => None,
         };
+        let schedule = match &config.mode {
+            Mode::Batch(constraints) => constraints.schedule.as_ref(),
+            Mode::Stream(_) => None,
+        };
+        let windows = schedule.map(Windows::new).transpose();
+        let windows = windows.map_err(|error| error.to_string())?;
         Ok(Self {
             queue: config.pipeline.queue(),
             name: config.pipeline.as_str().into(),
             schema,
             rules,
+            windows,
             config,
         })
     }
@@ -53,6 +64,15 @@ impl Pipeline {
                 reason: fault.reason,
             })
             .collect()
+    }
+
+    /// Until when staged files wait for a window, where they do now. While the pipeline is deleted none waits: its
+    /// backlog is what is waited for.
+    pub fn held_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self.config.closed {
+            Some(_) => None,
+            None => self.windows.as_ref()?.held_until(now),
+        }
     }
 
     /// What a client is told of it.

@@ -15,6 +15,7 @@ use simbdp_coredms::ledger::{Outcome, Taken};
 use crate::dead_letter::{Condemned, DeadLetters};
 use crate::file::{FileIngest, FileReport};
 use crate::metrics::Metrics;
+use crate::replay;
 use crate::retry::Retry;
 use crate::shutdown::{Shutdown, Stopping};
 use crate::source;
@@ -99,23 +100,19 @@ impl BatchApp {
             }
         };
         let take = || self.ledger.take(&work, self.totals.instance());
-        let ended = match self.retry.whatever_fails("take", take).await? {
+        let of_no_more_use = match self.retry.whatever_fails("take", take).await? {
             Taken::Ingest => self.ingest(delivery, &work).await?,
             Taken::Ended(state) => {
                 tracing::info!(file = %work.id, name = work.name, ?state, "the file had ended already");
-                Some(state)
+                // The gateway knows whether one that is done has rows left to replay.
+                state == FileState::Duplicate
             }
         };
-        let of_no_more_use = matches!(ended, Some(FileState::Done | FileState::Duplicate));
         Ok(of_no_more_use.then_some(work))
     }
 
-    /// The state in which it ended the file; [`None`] where another one had ended it.
-    async fn ingest(
-        &mut self,
-        delivery: &Delivery,
-        work: &FileWork,
-    ) -> Result<Option<FileState>, Stopping> {
+    /// Whether it ended the file, and its content is of no more use: no row of it is left to replay.
+    async fn ingest(&mut self, delivery: &Delivery, work: &FileWork) -> Result<bool, Stopping> {
         let start = Instant::now();
         let id = work.id.to_string();
         let suspect = suspects::is_suspect(delivery);
@@ -148,13 +145,19 @@ impl BatchApp {
         work: &FileWork,
         report: &FileReport,
         took: Duration,
-    ) -> Result<Option<FileState>, Stopping> {
+    ) -> Result<bool, Stopping> {
         let outcome = outcome(work, report, took);
         let ended = || self.ledger.ended(work.id, &outcome);
         let ours = self.retry.whatever_fails("ended", ended).await?;
         if ours {
-            self.totals.add(report.accepted, report.rejected);
-            self.metrics.rejected(report.rejected);
+            // What an earlier attempt counted is counted.
+            let before = work
+                .replay
+                .map_or((0, 0), |before| (before.accepted, before.rejected));
+            let rejected = outcome.rejected.saturating_sub(before.1);
+            let accepted = outcome.accepted.saturating_sub(before.0);
+            self.totals.add(accepted, rejected);
+            self.metrics.rejected(rejected);
             self.metrics.file_ended(outcome.state);
         }
         self.totals.flush().await;
@@ -163,14 +166,15 @@ impl BatchApp {
             name = work.name,
             result = ?outcome.state,
             bytes = work.size,
-            rows = report.accepted,
-            rejected = report.rejected,
+            rows = outcome.accepted,
+            rejected = outcome.rejected,
+            replay = work.replay.map(|replay| replay.number),
             seconds = outcome.seconds,
             error = outcome.error,
             first = ours,
             "file ended"
         );
-        Ok(ours.then_some(outcome.state))
+        Ok(ours && outcome.state == FileState::Done && outcome.rejected == 0)
     }
 
     /// An orderly end says nothing against the file.
@@ -198,16 +202,17 @@ impl BatchApp {
 }
 
 fn outcome(work: &FileWork, report: &FileReport, took: Duration) -> Outcome {
+    let (accepted, rejected) = replay::sums(work, report);
     Outcome {
         state: if report.error.is_some() {
             FileState::Failed
         } else {
             FileState::Done
         },
-        accepted: report.accepted,
-        rejected: report.rejected,
+        accepted,
+        rejected,
         seconds: took.as_secs_f64(),
-        rejects: (report.rejected > 0).then(|| format!("/v1/files/{}/rejects", work.id)),
+        rejects: (rejected > 0).then(|| format!("/v1/files/{}/rejects", work.id)),
         error: report.error.clone(),
         duplicate_of: None,
     }

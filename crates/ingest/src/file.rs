@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::stream::{self, StreamExt};
 use simbdp_api::pipeline::TableSpec;
 use simbdp_api::wire::work::FileWork;
-use simbdp_record::{BatchLimits, Rows};
+use simbdp_record::{BatchLimits, Only, Rows};
 use tokio::sync::mpsc;
 
 use crate::content::Content;
@@ -15,6 +15,7 @@ use crate::decode::{FileDecoder, RowDecoder, Unfinished};
 use crate::locate::{LocateError, RefusedRows};
 use crate::metrics::Metrics;
 use crate::rejects::{RejectWriter, RejectsClosed, rejects};
+use crate::replay;
 use crate::retry::{GaveUp, Retry};
 use crate::shutdown::Stopping;
 use crate::sink::{Refused, Sink};
@@ -41,6 +42,8 @@ pub struct FileReport {
     pub rejected: u64,
     /// Why it stopped before its end.
     pub error: Option<String>,
+    /// Whether only rows were looked at that had been quarantined before.
+    pub partial: bool,
 }
 
 /// Ingests files into one table.
@@ -137,10 +140,11 @@ impl FileIngest {
     }
 
     async fn pass(&self, work: &FileWork) -> Result<FileReport, PassError> {
+        let only = replay::only(&*self.staging, work).await?;
         let content = self.open(work).await?;
         let (rejects, reject_file) = rejects();
         let (report, put) = tokio::join!(
-            self.write_file(work, content, rejects),
+            self.write_file(work, content, only, rejects),
             reject_file.put(&*self.staging, work),
         );
         match (report, put) {
@@ -159,9 +163,10 @@ impl FileIngest {
         &self,
         work: &FileWork,
         content: Content,
+        only: Option<Only>,
         mut rejects: RejectWriter,
     ) -> Result<FileReport, PassError> {
-        let written = match self.write_rows(work, content, &mut rejects).await {
+        let written = match self.write_rows(work, content, only, &mut rejects).await {
             Ok(report) => rejects
                 .flush()
                 .await
@@ -180,10 +185,12 @@ impl FileIngest {
         &self,
         work: &FileWork,
         mut content: Content,
+        only: Option<Only>,
         rejects: &mut RejectWriter,
     ) -> Result<FileReport, PassError> {
         let (batches, decoded) = mpsc::channel(1);
-        let decoder = FileDecoder::new(&self.rows, work, self.limits.batch);
+        let partial = only.is_some();
+        let decoder = FileDecoder::new(&self.rows, work, only, self.limits.batch);
         let (read, written) = tokio::join!(
             decoder.run(&mut content, batches, rejects),
             self.write_batches(work, decoded),
@@ -206,6 +213,7 @@ impl FileIngest {
             accepted,
             rejected,
             error,
+            partial,
         })
     }
 

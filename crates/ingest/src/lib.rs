@@ -7,7 +7,7 @@
 //! | sink | [`sink`], [`rejects`] | [`sink`], [`dead_letter`] |
 //! | acknowledgement | [`batch`] | [`courier`], [`stream`] |
 //!
-//! Around them: [`retry`] for what is transient, [`suspects`] for what comes back too often,
+//! Around them: [`replay`] for files that are ingested once more, [`retry`] for what is transient, [`suspects`] for what comes back too often,
 //! [`shutdown`] for an orderly end, [`totals`], [`metrics`] and [`admin`] for what is seen from outside.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -28,6 +28,7 @@ pub mod local_staging;
 pub mod locate;
 pub mod metrics;
 pub mod rejects;
+pub mod replay;
 pub mod retry;
 pub mod settings;
 pub mod shutdown;

@@ -163,6 +163,9 @@ async fn describe(args: &LoadArgs) -> anyhow::Result<FileWork> {
         replica: String::new(),
         force: true,
         accepted_at: now.timestamp_millis(),
+        mends: None,
+        mended_rows: false,
+        replay: None,
     })
 }
 

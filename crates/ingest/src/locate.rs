@@ -30,7 +30,7 @@ pub enum LocateError {
     Schema(#[from] SchemaError),
 }
 
-/// Refused rows by their ordinals.
+/// Refused rows by their places in the content, which their versions count.
 #[derive(Debug, Default)]
 pub struct RefusedRows {
     reasons: BTreeMap<u64, String>,
@@ -88,6 +88,9 @@ impl RefusedRows {
                     found.push(row);
                 }
             });
+            if let Some(header) = locator.header() {
+                rejects.under(header);
+            }
             for row in found {
                 rejects.push(&row).await?;
             }

@@ -31,6 +31,11 @@ fn parts() -> Parts {
             ready: 3,
             unacknowledged: 4,
         }),
+        dead: Some(QueueTotals {
+            name: "ingest.p.dead".into(),
+            ready: 0,
+            unacknowledged: 0,
+        }),
         ready_apps: 1,
         paused: None,
         failure: None,
@@ -207,4 +212,43 @@ fn a_pipeline_whose_tenant_stops_accepts_and_runs_nothing() {
         assert!(!facts.get(kind).unwrap().holds, "{kind}");
     }
     assert_eq!(status.replicas, Some(0));
+}
+
+#[test]
+fn dead_letters_are_counted_and_what_to_do_is_said() {
+    let mut pipeline = pipeline();
+    pipeline.metadata.namespace = Some("tenant-acme".into());
+    let dead = |ready, unacknowledged| Parts {
+        dead: Some(QueueTotals {
+            name: "ingest.p.dead".into(),
+            ready,
+            unacknowledged,
+        }),
+        ..parts()
+    };
+    let told = |pipeline: &IngestPipeline, parts: Parts| {
+        status(pipeline, &Ok(Observed::Applied(Box::new(parts))))
+    };
+    let (_, facts) = told(&pipeline, dead(0, 0));
+    assert!(!facts.get(POISON_MESSAGES).unwrap().holds);
+    // One is being looked at: it is there all the same.
+    let (figures, facts) = told(&pipeline, dead(2, 1));
+    let fact = facts.get(POISON_MESSAGES).unwrap();
+    assert!(fact.holds && facts.get(READY).unwrap().holds);
+    assert!(fact.message.starts_with("3 in the dead-letter queue"));
+    for verb in ["list p", "redrive p --all", "purge p --all"] {
+        let verb = format!("simbdp --tenant acme dlq {verb}");
+        assert!(fact.message.contains(&verb), "{}", fact.message);
+    }
+    // While nobody can count, it is as it was.
+    pipeline.status = Some(figures);
+    let unknown = Parts {
+        dead: None,
+        ..parts()
+    };
+    let (figures, facts) = told(&pipeline, unknown.clone());
+    assert_eq!(figures.dead_letters, Some(3));
+    assert!(facts.get(POISON_MESSAGES).unwrap().holds);
+    pipeline.status = None;
+    assert_eq!(told(&pipeline, unknown).1.get(POISON_MESSAGES), None);
 }

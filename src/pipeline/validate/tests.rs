@@ -167,6 +167,46 @@ fn faults_in_the_constraints_name_the_field() {
 }
 
 #[test]
+fn a_schedule_becomes_windows_or_is_refused_with_what_would_be_right() {
+    let with = |cron: &str, duration: &str| {
+        let schedule = json!({"schedule": {"cron": cron, "duration": duration}});
+        check(&[("/batch", schedule)], &ValidatedCeilings::default())
+    };
+    let valid = with("0 2 * * MON-FRI", "4h").unwrap();
+    let Mode::Batch(constraints) = valid.mode else {
+        panic!("it is a batch pipeline");
+    };
+    let schedule = constraints.schedule.unwrap();
+    assert_eq!(
+        (schedule.cron.as_str(), schedule.seconds),
+        ("0 2 * * MON-FRI", 14_400)
+    );
+    for (cron, duration, part) in [
+        (
+            "0 2 * *",
+            "4h",
+            "spec.batch.schedule: `0 2 * *` is not a cron expression",
+        ),
+        (
+            "0 0 30 2 *",
+            "4h",
+            "spec.batch.schedule: `0 0 30 2 *` never comes",
+        ),
+        (
+            "0 2 * * *",
+            "8d",
+            "spec.batch.schedule.duration: `8d` is not a length of at most 7 days",
+        ),
+        ("0 2 * * *", "0h", "write for example 30m, 4h or 1d"),
+        ("0 2 * * *", "", "spec.batch.schedule.duration"),
+    ] {
+        let invalid = with(cron, duration).unwrap_err();
+        assert!(invalid.to_string().contains(part), "{invalid}");
+        assert_eq!(invalid.reason(), "InvalidSchedule");
+    }
+}
+
+#[test]
 fn a_pipeline_wider_than_a_ceiling_is_refused_with_field_value_and_ceiling() {
     let count = |count, per| Some(FileCount { count, per });
     let ceilings = ValidatedCeilings {

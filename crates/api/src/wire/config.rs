@@ -70,6 +70,19 @@ pub struct BatchConstraints {
     /// Regular expression that the whole name must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name_pattern: Option<String>,
+    /// When files are queued; at any time when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+}
+
+/// Windows in which staged files are queued.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Schedule {
+    /// When a window begins, in UTC: five fields of cron.
+    pub cron: String,
+    /// How long a window is, in seconds.
+    pub seconds: u32,
 }
 
 /// What a message must conform to.

@@ -7,6 +7,7 @@
 //! | `GET /internal/files/{id}/content` | the staged bytes, streamed; 404 when they are gone |
 //! | `DELETE /internal/files/{id}/content` | drops the staged bytes of a file that is done; idempotent |
 //! | `GET /internal/files/{id}/rejects` | the reject file, streamed NDJSON; 404 when this replica has none |
+//! | `POST /internal/files/{id}/replay?rejects=` | `Replayed`: ingests the file once more; 404 when its bytes are not here |
 //! | `PUT /internal/files/{id}/rejects` | replaces the reject file, streamed NDJSON, durable on 204 |
 
 use serde::{Deserialize, Serialize};

@@ -160,6 +160,10 @@ async fn a_rejected_message_lands_in_the_dead_letter_queue() {
     assert!(taken.delivery.acker.reject(options).await.unwrap());
     let dead_letters = &tenant.queues.dead_letter_queue;
     until(|| async { tenant.totals(dead_letters).await.ready == 1 }).await;
-    let mut consumer = crate::support::consumer(tenant.source(), dead_letters, 1);
-    assert_eq!(take(&mut consumer).await.message, message("poison"));
+    let letters = RabbitDeadLetters::new(tenant.source());
+    let mut reader = letters.open(dead_letters).await.unwrap();
+    let letter = reader.next().await.unwrap().unwrap();
+    assert_eq!(letter.message, message("poison"));
+    assert_eq!(letter.broker_reason.as_deref(), Some("rejected"));
+    reader.close().await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! A gateway over fakes, and short ways to ask it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod fake_dead_letters;
 pub mod fakes;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use simbdp_gateway::{admin, api};
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
 
+use fake_dead_letters::FakeDeadLetters;
 use fakes::{FakeLedger, FakePublisher, FakeStore};
 
 pub const WRITER: &str = "Bearer ann-token";
@@ -36,6 +38,7 @@ pub struct World {
     pub limits: Limits,
     pub peers: Vec<String>,
     pub publisher: Arc<FakePublisher>,
+    pub dead_letters: Arc<FakeDeadLetters>,
     pub ledger: Arc<FakeLedger>,
     pub store: Arc<FakeStore>,
 }
@@ -43,11 +46,13 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let publisher = Arc::<FakePublisher>::default();
         let world = Self {
             root: tempfile::tempdir().unwrap(),
             limits: Limits::default(),
             peers: Vec::new(),
-            publisher: Arc::default(),
+            dead_letters: FakeDeadLetters::over(publisher.clone()),
+            publisher,
             ledger: Arc::default(),
             store: Arc::default(),
         };
@@ -104,6 +109,7 @@ impl World {
             store: self.store.clone(),
             ledger: self.ledger.clone(),
             publisher: self.publisher.clone(),
+            dead_letters: self.dead_letters.clone(),
         };
         std::fs::create_dir_all(self.staging()).unwrap();
         let gateway = Gateway::open(settings, backends).unwrap();

@@ -249,6 +249,9 @@ pub fn work(staged: &[u8], compression: Compression) -> FileWork {
         replica: "http://gateway-0.gateway-replicas.tenant-t.svc:8081".into(),
         force: false,
         accepted_at: VERSION / 1_000,
+        mends: None,
+        mended_rows: false,
+        replay: None,
     }
 }
 
