@@ -121,6 +121,10 @@ impl Checker {
     }
 
     fn check_header(&self, beginning: &[u8]) -> Vec<String> {
+        // The tenant's own program reads the files, whatever they have.
+        if self.fields.is_empty() {
+            return Vec::new();
+        }
         let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning);
         if text.is_empty() {
             return vec!["it is empty: a CSV file begins with a header line".to_owned()];
