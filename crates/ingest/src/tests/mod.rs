@@ -4,6 +4,7 @@ mod batch;
 mod fakes;
 mod http;
 mod limits;
+mod own;
 mod rig;
 mod settings;
 mod stream;
