@@ -140,7 +140,7 @@ async fn a_program_without_measure_fails_its_own_file_and_sees_nothing_that_is_s
     });
     tenant.pipeline("measure", spec).await;
     for (name, reason) in [
-        ("memory.csv", "memory"),
+        ("memory.csv", "used up its memory"),
         ("forks.csv", "exited with code 7"),
         ("disk.csv", "exited with code 1; its last lines"),
     ] {
