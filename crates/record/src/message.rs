@@ -64,7 +64,7 @@ pub fn validate_object(body: &[u8]) -> Result<(), RowFault> {
     }
     let read = serde_json::from_slice::<&serde_json::value::RawValue>(body);
     match read {
-        Ok(value) if value.get().starts_with('{') => Ok(()),
+        Ok(value) if value.get().trim_start().starts_with('{') => Ok(()),
         Ok(_) => fault("is no JSON object".to_owned()),
         Err(error) => fault(format!("is no JSON object: {error}")),
     }
