@@ -23,6 +23,8 @@ use crate::tenant::build::gateway::apart;
 use crate::tenant::build::meta::{Owner, Platform, pods};
 use crate::tenant::build::pod::{Mount, Program};
 
+mod app;
+
 const COMPONENT: &str = "ingest";
 /// Longest time that an ingest app may hold one file: above the largest file at the slowest rate.
 const CONSUMER_TIMEOUT_MS: u64 = 24 * 3_600 * 1_000;
@@ -76,6 +78,8 @@ pub fn config(pipeline: &ValidatedPipeline) -> PipelineConfig {
         mode: pipeline.mode.clone(),
         keyspace: pipeline.tenant.keyspace(),
         table: pipeline.table.clone(),
+        app: pipeline.app.as_ref().map(|app| app.config),
+        max_attempts: pipeline.max_attempts,
     }
 }
 
@@ -160,7 +164,10 @@ fn template(
 ) -> PodTemplateSpec {
     let program = Program {
         name: COMPONENT,
-        command: &["simbdp-ingest", "run"],
+        command: match pipeline.app {
+            None => &["simbdp-ingest", "run"],
+            Some(_) => &["simbdp-ingest", "exec"],
+        },
         account: objects::INGEST,
         ports: &[],
         serves: true,
@@ -171,7 +178,10 @@ fn template(
             Mount::internal(),
             Mount::pipelines(),
         ],
-        claims: vec![],
+        claims: match pipeline.app {
+            None => vec![],
+            Some(_) => app::runner_mounts(&pipeline.mode),
+        },
         resources: (
             Quantity("50m".to_owned()),
             Quantity("64Mi".to_owned()),
@@ -180,6 +190,9 @@ fn template(
     };
     let mut pod = program.pod(pipeline.tenant.as_str(), platform);
     pod.affinity = Some(apart(owner.selector(COMPONENT)));
+    if let Some(own) = &pipeline.app {
+        app::add(&mut pod, pipeline, own, platform);
+    }
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(owner.labels(COMPONENT)),

@@ -15,8 +15,11 @@ use simbdp_record::constraints::{PatternError, whole_match};
 use simbdp_record::schedule::{ScheduleError, Windows};
 use simbdp_record::schema::{RowSchema, SchemaError};
 
+use self::app::{InvalidApp, ValidatedApp};
 use crate::objects::restarted_at;
 use crate::tenant::validate::ValidatedCeilings;
+
+pub mod app;
 
 /// An IngestPipeline that can be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +36,10 @@ pub struct ValidatedPipeline {
     pub mode: Mode,
     /// The table.
     pub table: TableSpec,
+    /// The tenant's own program; the built-in app when absent.
+    pub app: Option<ValidatedApp>,
+    /// Attempts at what fails for a reason of its own.
+    pub max_attempts: u32,
     /// Ingest apps that always run.
     pub min_replicas: u16,
     /// Why no ingest app is to run, and how that ends.
@@ -88,6 +95,9 @@ pub enum Invalid {
     /// A fault in the table.
     #[error("spec.table: {0}")]
     Table(#[from] SchemaError),
+    /// A fault in the tenant's own program.
+    #[error("spec.{0}")]
+    App(#[from] InvalidApp),
 }
 
 impl Invalid {
@@ -102,6 +112,7 @@ impl Invalid {
             Self::NamePattern(_) => "InvalidNamePattern",
             Self::Schedule(_) | Self::WindowLength(_) => "InvalidSchedule",
             Self::Table(_) => "InvalidTable",
+            Self::App(_) => "InvalidApp",
         }
     }
 }
@@ -132,11 +143,17 @@ pub fn validate(
     };
     // The very check of gateway and ingest apps, so that none of them refuses what this accepts.
     RowSchema::new(&spec.table)?;
+    let max_attempts = spec.delivery.max_attempts;
+    let app = spec.app.as_ref();
     Ok(ValidatedPipeline {
         name,
         tenant: tenant.clone(),
         owner: pipeline.controller_owner_ref(&()).unwrap_or_default(),
         generation: pipeline.metadata.generation.unwrap_or_default(),
+        app: app
+            .map(|app| app::validate(app, &mode, max_attempts))
+            .transpose()?,
+        max_attempts,
         mode,
         table: spec.table.clone(),
         min_replicas: spec.scaling.min_replicas,

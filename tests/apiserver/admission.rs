@@ -194,6 +194,22 @@ async fn bad_pipelines_are_refused_with_what_would_be_right() {
             "Required value",
         ),
         (
+            json!({"app": {"image": "i"}}),
+            "spec.app.command: Required value",
+        ),
+        (
+            json!({"app": {"image": "i", "command": ["c"], "env": [{"name": "SIMBDP_TABLE"}]}}),
+            "variables that start with SIMBDP_",
+        ),
+        (
+            json!({"app": {"image": "i", "command": ["c"], "timeoutSeconds": 20_000}}),
+            "app.timeoutSeconds times delivery.maxAttempts is at most 82800",
+        ),
+        (
+            json!({"delivery": {"maxAttempts": 0}}),
+            "should be greater than or equal to 1",
+        ),
+        (
             json!({"scaling": {"minReplicas": 0}}),
             "should be greater than or equal to 1",
         ),

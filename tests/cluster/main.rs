@@ -20,6 +20,7 @@ mod lifecycle;
 mod main_job;
 mod members;
 mod missed;
+mod own_apps;
 mod pause;
 mod quorum;
 mod scale;

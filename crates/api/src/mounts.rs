@@ -18,6 +18,19 @@ pub const USER: &str = "/etc/simbdp/user";
 /// The gateway's staging volume.
 pub const STAGING: &str = "/var/lib/simbdp/staging";
 
+/// Directory of the socket between the runner and the launcher of a tenant's own program.
+pub const APP_SOCKET: &str = "/run/simbdp";
+/// Name of that socket.
+pub const APP_SOCKET_NAME: &str = "runner.sock";
+/// Directory of the file that a tenant's own program reads: written by the runner, read-only for the program.
+pub const APP_FILES: &str = "/files";
+/// Directory of the launcher in a tenant's own container, and the one that it is copied from in the image `simbdp`.
+pub const APP_LAUNCHER: &str = "/opt/simbdp/launcher";
+/// Name of the launcher in that directory.
+pub const APP_LAUNCHER_NAME: &str = "simbdp-launcher";
+/// Directory that a tenant's own program may write to.
+pub const APP_SCRATCH: &str = "/tmp";
+
 /// The gateway's public API.
 pub const GATEWAY_PORT: u16 = 8080;
 /// The gateway's internal API (staged files, rejects, state), for operator and ingest apps.

@@ -6,6 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::app::{AppSpec, DeliverySpec};
 use crate::column_type::ColumnType;
 use crate::common::{Conditions, LocalRef, Quantity};
 
@@ -39,6 +40,7 @@ use crate::common::{Conditions, LocalRef, Quantity};
 #[x_kube(validation = Rule::new("has(self.batch) != has(self.stream)").message("exactly one of batch and stream must be set"))]
 #[x_kube(validation = Rule::new("has(self.batch) == has(oldSelf.batch)").message("a pipeline cannot change between batch and stream: create another one"))]
 #[x_kube(validation = Rule::new("self.table.name == oldSelf.table.name").message("table.name is immutable: create another pipeline for another table"))]
+#[x_kube(validation = Rule::new("!has(self.app) || !has(self.app.timeoutSeconds) || !has(self.delivery) || self.app.timeoutSeconds * self.delivery.maxAttempts <= 82800").message("app.timeoutSeconds times delivery.maxAttempts is at most 82800 (23 hours): a broker takes work back after a day"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.table.shardKey) || has(self.table.shardKey)").message("table.shardKey cannot be removed: a table keeps its shard key"))]
 pub struct IngestPipelineSpec {
     /// Files come in. Exactly one of batch and stream must be set.
@@ -49,6 +51,12 @@ pub struct IngestPipelineSpec {
     pub stream: Option<StreamSpec>,
     /// The table that the records are written to.
     pub table: TableSpec,
+    /// The tenant's own program, which reads the files or messages instead of the built-in app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppSpec>,
+    /// How often is tried what fails.
+    #[serde(default)]
+    pub delivery: DeliverySpec,
     /// How many ingest apps run.
     #[serde(default)]
     pub scaling: ScalingSpec,

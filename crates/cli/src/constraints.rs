@@ -90,7 +90,10 @@ fn row(pipeline: &PipelineConstraints) -> Vec<String> {
         pipeline.table.clone(),
         accepts,
         limits,
-        fields.join(" "),
+        match fields.is_empty() {
+            true => "any: the tenant's own program reads them".to_owned(),
+            false => fields.join(" "),
+        },
     ]
 }
 

@@ -53,10 +53,14 @@ impl Pipeline {
 
     /// Faults of a message; none when it conforms. `record` is its index in the request.
     pub fn faults(&self, record: u64, body: &[u8]) -> Vec<Fault> {
-        let faults = message::validate(&self.schema, body)
+        // What the fields of a message are is the business of the tenant's own program, where there is one.
+        let judged = match self.config.app {
+            None => message::validate(&self.schema, body),
+            Some(_) => message::validate_object(body).map_err(|fault| vec![fault]),
+        };
+        judged
             .err()
-            .unwrap_or_default();
-        faults
+            .unwrap_or_default()
             .into_iter()
             .map(|fault| Fault {
                 record: Some(record),
@@ -86,7 +90,10 @@ impl Pipeline {
             table: self.config.table.name.clone(),
             batch,
             stream,
-            fields: self.schema.fields(),
+            fields: match self.config.app {
+                None => self.schema.fields(),
+                Some(_) => Vec::new(),
+            },
         }
     }
 }

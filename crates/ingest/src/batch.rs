@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use simbdp_api::names::PipelineName;
 use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::FileWork;
@@ -13,17 +14,25 @@ use simbdp_coredms::Ledger;
 use simbdp_coredms::ledger::{Outcome, Taken};
 
 use crate::dead_letter::{Condemned, DeadLetters};
-use crate::file::{FileIngest, FileReport};
+use crate::file::FileReport;
 use crate::metrics::Metrics;
 use crate::replay;
 use crate::retry::Retry;
 use crate::shutdown::{Shutdown, Stopping};
 use crate::source;
+use crate::staging_client::Staging;
 use crate::suspects::{self, Suspects, Verdict};
 use crate::totals::Counted;
 
 /// How long dropping the staged content may hold up the next file. The gateway sweeps what is left.
 const DISCARD: Duration = Duration::from_secs(5);
+
+/// What brings one file to its end: the built-in app, or the tenant's own program.
+#[async_trait]
+pub trait FileApp: Send + Sync {
+    /// Ingests the file, as often as it takes. A fault of the file is no error.
+    async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping>;
+}
 
 /// The batch app of one pipeline.
 pub struct BatchApp {
@@ -32,7 +41,9 @@ pub struct BatchApp {
     /// The ledger of the tenant.
     pub ledger: Arc<dyn Ledger>,
     /// What ingests a file.
-    pub files: FileIngest,
+    pub files: Box<dyn FileApp>,
+    /// Where its content is.
+    pub staging: Arc<dyn Staging>,
     /// Where messages go that name no file.
     pub dead_letters: DeadLetters,
     /// Files that came back often.
@@ -126,7 +137,7 @@ impl BatchApp {
             Verdict::Condemned => FileReport {
                 error: Some(format!(
                     "{}; some of its rows may be in the table",
-                    suspects::condemnation()
+                    self.suspects.condemnation()
                 )),
                 ..FileReport::default()
             },
@@ -189,7 +200,7 @@ impl BatchApp {
 
     async fn discard(&self, work: Option<FileWork>) {
         let Some(work) = work else { return };
-        match tokio::time::timeout(DISCARD, self.files.staging.discard(&work)).await {
+        match tokio::time::timeout(DISCARD, self.staging.discard(&work)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, file = %work.id, "the staged content stays for now")
@@ -212,7 +223,8 @@ fn outcome(work: &FileWork, report: &FileReport, took: Duration) -> Outcome {
         accepted,
         rejected,
         seconds: took.as_secs_f64(),
-        rejects: (rejected > 0).then(|| format!("/v1/files/{}/rejects", work.id)),
+        rejects: (rejected > 0 && !report.unlisted)
+            .then(|| format!("/v1/files/{}/rejects", work.id)),
         error: report.error.clone(),
         duplicate_of: None,
     }

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 use simbdp_api::pipeline::TableSpec;
 use simbdp_api::wire::work::FileWork;
 use simbdp_record::{BatchLimits, Only, Rows};
 use tokio::sync::mpsc;
 
+use crate::batch::FileApp;
 use crate::content::Content;
 use crate::decode::{FileDecoder, RowDecoder, Unfinished};
 use crate::locate::{LocateError, RefusedRows};
@@ -22,7 +24,7 @@ use crate::sink::{Refused, Sink};
 use crate::staging_client::{Staging, StagingError};
 
 /// Transfers of a file whose checksum differs before the file is given up.
-const MAX_MISMATCHES: u32 = 3;
+pub(crate) const MAX_MISMATCHES: u32 = 3;
 
 /// Bounds of the work on one file.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,8 @@ pub struct FileReport {
     pub accepted: u64,
     /// Rows quarantined.
     pub rejected: u64,
+    /// Whether the rows that were quarantined are in no reject file: the tenant's own program has only counted them.
+    pub unlisted: bool,
     /// Why it stopped before its end.
     pub error: Option<String>,
     /// Whether only rows were looked at that had been quarantined before.
@@ -108,10 +112,11 @@ impl From<StagingError> for PassError {
     }
 }
 
-impl FileIngest {
+#[async_trait]
+impl FileApp for FileIngest {
     /// Writes the file's rows. Passes are repeated from the file's start after a transient failure: each
     /// row carries its version, so repeating is harmless, and only the last pass is counted.
-    pub async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping> {
+    async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping> {
         let mismatches = AtomicU32::new(0);
         let mismatches = &mismatches;
         let pass = || async move {
@@ -138,7 +143,9 @@ impl FileIngest {
             }),
         }
     }
+}
 
+impl FileIngest {
     async fn pass(&self, work: &FileWork) -> Result<FileReport, PassError> {
         let only = replay::only(&*self.staging, work).await?;
         let content = self.open(work).await?;
@@ -214,11 +221,12 @@ impl FileIngest {
             rejected,
             error,
             partial,
+            ..FileReport::default()
         })
     }
 
     /// Writes batches, several at a time; returns how many rows are written, and which are refused.
-    async fn write_batches(
+    pub(crate) async fn write_batches(
         &self,
         work: &FileWork,
         mut batches: mpsc::Receiver<Rows>,

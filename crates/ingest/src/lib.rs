@@ -7,6 +7,8 @@
 //! | sink | [`sink`], [`rejects`] | [`sink`], [`dead_letter`] |
 //! | acknowledgement | [`batch`] | [`courier`], [`stream`] |
 //!
+//! With the tenant's own program, work goes through it between source and sink: [`own`].
+//!
 //! Around them: [`replay`] for files that are ingested once more, [`retry`] for what is transient, [`suspects`] for what comes back too often,
 //! [`shutdown`] for an orderly end, [`totals`], [`metrics`] and [`admin`] for what is seen from outside.
 
@@ -27,6 +29,7 @@ pub mod load;
 pub mod local_staging;
 pub mod locate;
 pub mod metrics;
+pub mod own;
 pub mod rejects;
 pub mod replay;
 pub mod retry;

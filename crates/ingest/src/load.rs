@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
 use crate::args::LoadArgs;
+use crate::batch::FileApp;
 use crate::decode::RowDecoder;
 use crate::file::{FileIngest, FileReport};
 use crate::local_staging::LocalStaging;

@@ -62,6 +62,11 @@ impl RefusedRows {
         })
     }
 
+    /// Ordinals and reasons.
+    pub fn into_reasons(self) -> impl Iterator<Item = (u64, String)> {
+        self.reasons.into_iter()
+    }
+
     /// Reads `content` once more and writes the refused rows with what they are.
     pub async fn reject(
         self,

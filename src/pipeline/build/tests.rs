@@ -99,3 +99,71 @@ fn no_ingest_app_of_a_paused_pipeline_runs_and_its_pods_are_the_same_afterwards(
     assert_eq!(replicas, Some(0));
     assert_eq!(replicas_and_template(&running), (Some(1), template));
 }
+
+fn with_app(pipeline: &mut IngestPipeline) {
+    let app = r"
+image: team/app:1
+command: [python3, /app.py]
+args: [--verbose]
+env: [{name: COLOUR, value: green}, {name: HOME, value: /tmp/home}]
+output: None
+resources: {limits: {cpu: '1', memory: 512Mi}}
+";
+    pipeline.spec.app = Some(serde_yaml::from_str(app).unwrap());
+}
+
+#[test]
+fn a_program_of_the_tenant_beside_its_runner() {
+    let built = build(&pipeline(with_app), "credentials", &platform());
+    let pod = built.ingest.spec.unwrap().template.spec.unwrap();
+    insta::assert_snapshot!(serde_yaml::to_string(&pod).unwrap());
+}
+
+#[test]
+fn a_program_that_prints_rows_gets_no_login_and_one_of_messages_no_files() {
+    let stream = pipeline(|pipeline| {
+        with_app(pipeline);
+        pipeline.spec.batch = None;
+        pipeline.spec.stream = Some(serde_yaml::from_str("{}").unwrap());
+        if let Some(app) = &mut pipeline.spec.app {
+            app.output = simbdp_api::app::AppOutput::Rows;
+        }
+    });
+    let built = build(&stream, "credentials", &platform());
+    let pod = built.ingest.spec.unwrap().template.spec.unwrap();
+    let app = pod.containers.iter().find(|one| one.name == "app").unwrap();
+    let mounts: Vec<_> = app.volume_mounts.iter().flatten().collect();
+    let paths: Vec<_> = mounts.iter().map(|one| one.mount_path.as_str()).collect();
+    assert_eq!(paths, ["/opt/simbdp/launcher", "/run/simbdp", "/tmp"]);
+    let writable = mounts.iter().filter(|one| one.read_only != Some(true));
+    assert_eq!(writable.count(), 1, "its scratch directory");
+    let volumes = pod.volumes.unwrap();
+    assert!(
+        volumes
+            .iter()
+            .all(|one| one.name != "files" && one.name != "app-coredms")
+    );
+}
+
+#[test]
+fn a_program_s_container_sees_no_secret_but_the_tenant_s_own_binding() {
+    let built = build(&pipeline(with_app), "credentials", &platform());
+    let pod = built.ingest.spec.unwrap().template.spec.unwrap();
+    let app = pod.containers.iter().find(|one| one.name == "app").unwrap();
+    let mounted: Vec<_> = app
+        .volume_mounts
+        .iter()
+        .flatten()
+        .map(|one| &one.name)
+        .collect();
+    let secrets: Vec<_> = pod
+        .volumes
+        .iter()
+        .flatten()
+        .filter(|volume| mounted.contains(&&volume.name))
+        .filter_map(|volume| volume.secret.as_ref()?.secret_name.clone())
+        .collect();
+    assert_eq!(secrets, ["coredms-binding"]);
+    assert_eq!(pod.automount_service_account_token, Some(false));
+    assert!(app.env.iter().flatten().all(|one| one.value_from.is_none()));
+}

@@ -249,3 +249,80 @@ fn a_pipeline_wider_than_a_ceiling_is_refused_with_field_value_and_ceiling() {
     let valid = constraints(json!({"maxFileSize": "1Ki", "formats": ["csv"]})).unwrap();
     assert!(matches!(valid.mode, Mode::Batch(ref c) if c.tenant_max_files == ceilings.max_files));
 }
+
+fn with_app(changes: &[(&str, serde_json::Value)]) -> Result<ValidatedPipeline, Invalid> {
+    let app = json!({"image": "team/app:1", "command": ["python3", "/app.py"], "args": ["-v"]});
+    let mut all = vec![("/app", app)];
+    all.extend(changes.iter().cloned());
+    check(&all, &ValidatedCeilings::default())
+}
+
+#[test]
+fn a_program_of_the_tenant_gets_what_is_declared_and_defaults() {
+    let smallest = with_app(&[]).unwrap();
+    assert_eq!(smallest.max_attempts, 5);
+    let app = smallest.app.unwrap();
+    assert_eq!(app.command, ["python3", "/app.py", "-v"]);
+    assert!(!app.writes_itself());
+    assert_eq!(app.config.timeout_seconds, 3_600);
+    let needs = app.needs;
+    assert_eq!((needs.cpu, needs.cpu_limit), (100, None));
+    assert_eq!((needs.memory, needs.memory_limit), (64 << 20, 256 << 20));
+    let small = json!({"limits": {"memory": "32Mi", "cpu": "50m"}});
+    let needs = with_app(&[("/app/resources", small)])
+        .unwrap()
+        .app
+        .unwrap()
+        .needs;
+    assert_eq!((needs.cpu, needs.memory), (50, 32 << 20));
+    let stream = with_app(&[("/batch", json!(null)), ("/stream", json!({}))]).unwrap();
+    assert_eq!(stream.app.unwrap().config.timeout_seconds, 60);
+}
+
+#[test]
+fn what_is_wrong_with_a_program_is_told_with_its_field() {
+    let cases = [
+        ("/app/image", json!(" "), "spec.app.image"),
+        ("/app/command", json!([]), "spec.app.command"),
+        (
+            "/app/env",
+            json!([{"name": "SIMBDP_TABLE"}]),
+            "spec.app.env has `SIMBDP_TABLE`",
+        ),
+        (
+            "/app/env",
+            json!([{"name": "SERVICE_BINDING_ROOT"}]),
+            "SERVICE_BINDING_ROOT",
+        ),
+        (
+            "/app/resources",
+            json!({"limits": {"memory": "8Mi"}}),
+            "limits.memory is 8Mi",
+        ),
+        (
+            "/app/resources",
+            json!({"limits": {"cpu": "0"}}),
+            "app.resources.limits.cpu",
+        ),
+        (
+            "/app/resources",
+            json!({"requests": {"memory": "1Gi"}, "limits": {"memory": "512Mi"}}),
+            "requests.memory is 1Gi, above its limit 512Mi",
+        ),
+        (
+            "/app/resources",
+            json!({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}),
+            "requests.cpu is 2, above its limit 1",
+        ),
+        (
+            "/app/timeoutSeconds",
+            json!(20_000),
+            "spec.app.timeoutSeconds (20000) times",
+        ),
+    ];
+    for (pointer, value, expected) in cases {
+        let error = with_app(&[(pointer, value)]).unwrap_err();
+        assert_eq!(error.reason(), "InvalidApp");
+        assert!(error.to_string().contains(expected), "{pointer}: {error}");
+    }
+}

@@ -219,7 +219,7 @@ pub struct PipelineConstraints {
     /// What a message must conform to, for a stream pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamConstraints>,
-    /// Fields that a record has.
+    /// Fields that a record has; none where the tenant's own program reads the records, whatever they have.
     pub fields: Vec<Field>,
 }
 

@@ -5,6 +5,7 @@ mod fakes;
 mod http;
 mod limits;
 mod replay;
+mod own;
 mod rig;
 mod settings;
 mod stream;
