@@ -21,7 +21,7 @@ pub const QUEUES_READY: &str = "QueuesReady";
 /// Every replica of the gateway serves this generation.
 pub const ACCEPTING: &str = "Accepting";
 const KEPT: &str = "what comes in is accepted and kept in the queue";
-/// At least one ingest app is ready and takes work.
+/// At least one ingest app is ready and takes work; unknown while the broker cannot be asked.
 pub const ACTIVE: &str = "Active";
 
 /// No ingest app is to run; what comes in is kept.
@@ -51,14 +51,27 @@ pub struct Parts {
     pub gateway_replicas: u16,
     /// What each replica that answers says of this pipeline; [`None`] where it has not loaded it.
     pub loaded: Vec<Option<LoadedPipeline>>,
-    /// How full the work queue is; [`None`] while the broker cannot be asked.
-    pub totals: Option<QueueTotals>,
-    /// Ingest apps that are ready.
-    pub ready_apps: i32,
+    /// How full the work queue is, or why the broker cannot be asked.
+    pub backlog: Result<QueueTotals, String>,
+    /// What runs of the ingest app.
+    pub apps: Apps,
     /// Why no ingest app is to run, and how that ends.
     pub paused: Option<&'static str>,
     /// What failed on the way, to be tried again with back-off.
     pub failure: Option<Failure>,
+}
+
+/// What runs of an ingest app.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Apps {
+    /// How many always run.
+    pub least: u16,
+    /// How many are to run now.
+    pub declared: u16,
+    /// How many are ready.
+    pub ready: i32,
+    /// Whether some should have been ready for a while and none is.
+    pub overdue: bool,
 }
 
 impl Parts {
@@ -92,20 +105,72 @@ impl Parts {
         }
     }
 
-    /// Whether an ingest app takes work.
-    pub fn active(&self) -> Stage {
-        match (self.paused, self.ready_apps) {
+    /// Whether work is taken, or would be as soon as there is some.
+    pub fn consuming(&self) -> Stage {
+        let Apps {
+            least,
+            declared,
+            ready,
+            overdue,
+        } = self.apps;
+        match (self.paused, ready) {
             (Some(why), 0) => Stage::waiting(PAUSED, format!("{KEPT}; {why}")),
-            (Some(why), left) => Stage::waiting(
-                "Pausing",
-                format!("{left} ingest apps finish or hand back what they hold; {why}"),
-            ),
-            (None, 0) => Stage::waiting(
-                "NoIngestApp",
-                "no ingest app is ready; if this stays, see `kubectl describe` of its Deployment and its pods' logs",
-            ),
+            (Some(why), left) => Stage::waiting("Pausing", pausing(left, why)),
+            (None, 0) if least > 0 || (declared > 0 && overdue) => {
+                Stage::waiting("NoIngestApp", NO_APP)
+            }
             _ => Stage::Done,
         }
+    }
+
+    /// Whether ingest apps are at work now.
+    fn active(&self) -> Fact {
+        let Apps {
+            declared,
+            ready,
+            overdue,
+            ..
+        } = self.apps;
+        match (self.paused, &self.backlog, declared, ready) {
+            (Some(why), _, _, 0) => Fact::not(ACTIVE, PAUSED, &format!("{KEPT}; {why}")),
+            (Some(why), _, _, left) => Fact::not(ACTIVE, "Pausing", &pausing(left, why)),
+            (None, Err(error), ..) => Fact::unknown(
+                ACTIVE,
+                "BrokerNotAsked",
+                &format!(
+                    "as many ingest apps as run now are kept, {declared}, while nobody knows what waits: {error}"
+                ),
+            ),
+            (None, Ok(totals), 0, _) => idle(totals),
+            (None, Ok(_), _, 0) if overdue => Fact::not(ACTIVE, "NoIngestApp", NO_APP),
+            (None, Ok(_), _, 0) => Fact::not(ACTIVE, "Starting", "an ingest app starts"),
+            (None, Ok(_), declared, ready) => Fact::is(
+                ACTIVE,
+                "Ingesting",
+                &format!("{ready} of {declared} ingest apps are ready and take work"),
+            ),
+        }
+    }
+}
+
+const NO_APP: &str = "no ingest app is ready; if this stays, see `kubectl describe` of its Deployment and its pods' logs";
+
+fn pausing(left: i32, why: &str) -> String {
+    format!("{left} ingest apps finish or hand back what they hold; {why}")
+}
+
+fn idle(totals: &QueueTotals) -> Fact {
+    match totals.ready + totals.unacknowledged {
+        0 => Fact::not(
+            ACTIVE,
+            "Idle",
+            "nothing waits: the next file or message starts an ingest app",
+        ),
+        _ => Fact::not(
+            ACTIVE,
+            "Waking",
+            "files or messages wait: an ingest app is started within a few seconds",
+        ),
     }
 }
 
@@ -165,14 +230,14 @@ fn mode(pipeline: &IngestPipeline) -> &'static str {
 }
 
 fn facts(parts: &Parts) -> Facts {
-    let (accepting, active) = (parts.accepting(), parts.active());
+    let (accepting, consuming) = (parts.accepting(), parts.consuming());
     let before = [&parts.table, &parts.queues, &accepting];
-    let rests = parts.ready_apps == 0 && before.iter().all(|stage| **stage == Stage::Done);
+    let rests = parts.apps.ready == 0 && before.iter().all(|stage| **stage == Stage::Done);
     let mut facts = match parts.paused.filter(|_| rests) {
         Some(why) => resting(why),
         None => whole(
-            before.into_iter().chain([&active]),
-            "work is accepted and taken",
+            before.into_iter().chain([&consuming]),
+            "work is accepted and taken as it comes",
         ),
     };
     facts.push(match parts.paused {
@@ -185,7 +250,7 @@ fn facts(parts: &Parts) -> Facts {
             .fact(TABLE_READY, "the table has every declared column"),
         parts.queues.fact(QUEUES_READY, "the queues are in place"),
         accepting.fact(ACCEPTING, "every gateway replica accepts work"),
-        active.fact(ACTIVE, "ingest apps are ready and take work"),
+        parts.active(),
     ]);
     Facts::replacing(facts)
 }
@@ -207,12 +272,13 @@ fn figures(parts: &Parts, previous: IngestPipelineStatus) -> IngestPipelineStatu
         figures.max().and_then(|figure| i64::try_from(figure).ok())
     };
     let backlog = parts
-        .totals
+        .backlog
         .as_ref()
+        .ok()
         .and_then(|totals| i64::try_from(totals.ready + totals.unacknowledged).ok());
     IngestPipelineStatus {
         backlog: backlog.or(previous.backlog),
-        replicas: Some(parts.ready_apps),
+        replicas: Some(parts.apps.ready),
         rows: newest(|loaded| loaded.rows).or(previous.rows),
         rejected: newest(|loaded| loaded.rejected).or(previous.rejected),
         binding: Some(LocalRef {

@@ -5,6 +5,7 @@
 #[macro_use]
 mod engines;
 
+mod activation;
 mod bad_input;
 mod chart;
 mod cli;

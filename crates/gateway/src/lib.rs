@@ -29,3 +29,4 @@ pub mod server;
 pub mod staging;
 pub mod sweeper;
 pub mod tables;
+pub mod wake;

@@ -11,8 +11,6 @@ use simbdp_record::{FileRules, RowSchema, message};
 pub struct Pipeline {
     /// The configuration as the operator wrote it.
     pub config: PipelineConfig,
-    /// Name of its queue.
-    pub queue: String,
     /// Name, shared.
     pub name: Arc<str>,
     /// How records become rows.
@@ -32,7 +30,6 @@ impl Pipeline {
             Mode::Stream(_) => None,
         };
         Ok(Self {
-            queue: config.pipeline.queue(),
             name: config.pipeline.as_str().into(),
             schema,
             rules,

@@ -4,4 +4,5 @@ pub mod config;
 pub mod internal;
 pub mod isolation;
 pub mod rest;
+pub mod wake;
 pub mod work;

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use simbdp_api::names::TenantName;
 use simbdp_gateway::config::Paths;
 use simbdp_gateway::gateway::{Backends, Gateway, Limits, Settings};
+use simbdp_gateway::wake::Operator;
 use simbdp_gateway::{admin, api};
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
@@ -35,6 +36,7 @@ pub struct World {
     pub root: tempfile::TempDir,
     pub limits: Limits,
     pub peers: Vec<String>,
+    pub operator: Option<Operator>,
     pub publisher: Arc<FakePublisher>,
     pub ledger: Arc<FakeLedger>,
     pub store: Arc<FakeStore>,
@@ -47,6 +49,7 @@ impl World {
             root: tempfile::tempdir().unwrap(),
             limits: Limits::default(),
             peers: Vec::new(),
+            operator: None,
             publisher: Arc::default(),
             ledger: Arc::default(),
             store: Arc::default(),
@@ -98,6 +101,7 @@ impl World {
                 users: at("users"),
                 internal: at("internal"),
             },
+            operator: self.operator.clone(),
             limits: self.limits.clone(),
         };
         let backends = Backends {
