@@ -165,13 +165,11 @@ impl Caller {
             true => return,
             false => self.ready().await,
         };
-        let calls = due.iter().map(|pipeline| {
-            let ready = &ready;
-            async move {
-                match ready {
-                    Ok((client, token)) => self.call(client, token, pipeline).await,
-                    Err(error) => Err(error.to_string()),
-                }
+        let (this, ready) = (&*self, &ready);
+        let calls = due.iter().map(|pipeline| async move {
+            match ready {
+                Ok((client, token)) => this.call(client, token, pipeline).await,
+                Err(error) => Err(error.to_string()),
             }
         });
         for (pipeline, called) in due.iter().zip(join_all(calls).await) {
