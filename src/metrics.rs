@@ -44,6 +44,18 @@ struct Pipeline {
     name: String,
 }
 
+/// A change of the number of ingest apps.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Scaling {
+    direction: &'static str,
+}
+
+/// What came of a gateway's call.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Wake {
+    outcome: &'static str,
+}
+
 /// What an IngestPipeline's status counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Figures {
@@ -71,6 +83,8 @@ pub struct Metrics {
     dead_letters: Family<Pipeline, Gauge>,
     rows: Family<Pipeline, Gauge>,
     rejected: Family<Pipeline, Gauge>,
+    scalings: Family<Scaling, Counter>,
+    wakes: Family<Wake, Counter>,
     /// Series of each object, to be dropped with it.
     series: Mutex<Vec<Resource>>,
 }
@@ -122,6 +136,17 @@ impl Default for Metrics {
             "Rows or messages that an IngestPipeline has rejected",
             rejected.clone(),
         );
+        let (scalings, wakes) = (Family::default(), Family::default());
+        registry.register(
+            "scalings",
+            "Changes of the number of ingest apps by what waits, by direction (out, in)",
+            scalings.clone(),
+        );
+        registry.register(
+            "wakes",
+            "Calls of gateways that publish after a pause, by outcome",
+            wakes.clone(),
+        );
         registry.register("leading", "1 while this process leads", leading.clone());
         Self {
             registry,
@@ -134,12 +159,25 @@ impl Default for Metrics {
             dead_letters,
             rows,
             rejected,
+            scalings,
+            wakes,
             series: Mutex::default(),
         }
     }
 }
 
 impl Metrics {
+    /// Notes another number of ingest apps.
+    pub fn scaled(&self, from: u16, to: u16) {
+        let direction = if to > from { "out" } else { "in" };
+        self.scalings.get_or_create(&Scaling { direction }).inc();
+    }
+
+    /// Notes a gateway's call.
+    pub fn woken(&self, outcome: &'static str) {
+        self.wakes.get_or_create(&Wake { outcome }).inc();
+    }
+
     /// Notes a reconcile.
     pub fn reconciled(&self, kind: &str, took: Duration, failure: Option<&Failure>) {
         let label = Kind {

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 use sha2::{Digest, Sha256};
+use simbdp_api::labels;
 use simbdp_api::names::{PipelineName, TenantName, tenant_objects as objects};
 use simbdp_api::wire::config::PipelineConfig;
 use simbdp_broker::admin::PipelineQueues;
@@ -120,13 +121,6 @@ fn digest(config: &PipelineConfig, credentials: &str) -> String {
     hex::encode(digest.finalize())
 }
 
-fn replicas(pipeline: &ValidatedPipeline) -> i32 {
-    match pipeline.paused {
-        Some(_) => 0,
-        None => i32::from(pipeline.min_replicas),
-    }
-}
-
 fn deployment(
     owner: &Owner,
     pipeline: &ValidatedPipeline,
@@ -136,10 +130,14 @@ fn deployment(
     Deployment {
         metadata: ObjectMeta {
             owner_references: Some(vec![pipeline.owner.clone()]),
+            annotations: pipeline
+                .paused
+                .map(|why| BTreeMap::from([(labels::PAUSED.to_owned(), why.to_owned())])),
             ..owner.meta(&pipeline.name.ingest_workload(), COMPONENT)
         },
         spec: Some(DeploymentSpec {
-            replicas: Some(replicas(pipeline)),
+            // Activation says how many.
+            replicas: None,
             selector: pods(owner.selector(COMPONENT)),
             revision_history_limit: Some(2),
             strategy: Some(DeploymentStrategy {

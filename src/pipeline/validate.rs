@@ -7,8 +7,8 @@ use simbdp_api::IngestPipeline;
 use simbdp_api::common::{Quantity, QuantityError};
 use simbdp_api::names::{NameError, PipelineName, TenantName};
 use simbdp_api::pipeline::{
-    BatchSpec, DEFAULT_MAX_FILE_SIZE, FileCount, Format, MAX_MESSAGE_SIZE, Period, ScheduleSpec,
-    StreamSpec, TableSpec, WindowLengthError,
+    BatchSpec, DEFAULT_MAX_FILE_SIZE, FileCount, Format, MAX_MESSAGE_SIZE, Period, ScalingSpec,
+    ScheduleSpec, StreamSpec, TableSpec, WindowLengthError,
 };
 use simbdp_api::wire::config::{BatchConstraints, Mode, Schedule, StreamConstraints};
 use simbdp_record::constraints::{PatternError, whole_match};
@@ -16,6 +16,8 @@ use simbdp_record::schedule::{ScheduleError, Windows};
 use simbdp_record::schema::{RowSchema, SchemaError};
 
 use self::app::{InvalidApp, ValidatedApp};
+use crate::activation::decide::Bounds;
+use crate::activation::workload;
 use crate::objects::restarted_at;
 use crate::tenant::validate::ValidatedCeilings;
 
@@ -40,8 +42,8 @@ pub struct ValidatedPipeline {
     pub app: Option<ValidatedApp>,
     /// Attempts at what fails for a reason of its own.
     pub max_attempts: u32,
-    /// Ingest apps that always run.
-    pub min_replicas: u16,
+    /// How many ingest apps run.
+    pub bounds: Bounds,
     /// Why no ingest app is to run, and how that ends.
     pub paused: Option<&'static str>,
     /// When a person last asked for a restart of the ingest apps.
@@ -98,6 +100,16 @@ pub enum Invalid {
     /// A fault in the tenant's own program.
     #[error("spec.{0}")]
     App(#[from] InvalidApp),
+    /// A number of ingest apps that cannot be kept.
+    #[error("spec.scaling.{field} is {declared}: {right}")]
+    Scaling {
+        /// The field.
+        field: &'static str,
+        /// What is declared.
+        declared: u32,
+        /// What would be right.
+        right: String,
+    },
 }
 
 impl Invalid {
@@ -113,6 +125,7 @@ impl Invalid {
             Self::Schedule(_) | Self::WindowLength(_) => "InvalidSchedule",
             Self::Table(_) => "InvalidTable",
             Self::App(_) => "InvalidApp",
+            Self::Scaling { .. } => "InvalidScaling",
         }
     }
 }
@@ -143,6 +156,7 @@ pub fn validate(
     };
     // The very check of gateway and ingest apps, so that none of them refuses what this accepts.
     RowSchema::new(&spec.table)?;
+    check_scaling(&spec.scaling)?;
     let max_attempts = spec.delivery.max_attempts;
     let app = spec.app.as_ref();
     Ok(ValidatedPipeline {
@@ -156,10 +170,39 @@ pub fn validate(
         max_attempts,
         mode,
         table: spec.table.clone(),
-        min_replicas: spec.scaling.min_replicas,
+        bounds: workload::bounds(&spec.scaling, spec.batch.is_some()),
         paused: paused(spec.paused, tenant_paused),
         restarted_at: restarted_at(pipeline),
     })
+}
+
+fn check_scaling(scaling: &ScalingSpec) -> Result<(), Invalid> {
+    let refuse = |field, declared, right| {
+        Err(Invalid::Scaling {
+            field,
+            declared,
+            right,
+        })
+    };
+    let (min, max) = (scaling.min_replicas, scaling.max());
+    if max < min.max(1) {
+        return refuse(
+            "maxReplicas",
+            max.into(),
+            format!("set {} or more, or lower minReplicas", min.max(1)),
+        );
+    }
+    if scaling.target_backlog == Some(0) {
+        return refuse("targetBacklog", 0, "set 1 or more".to_owned());
+    }
+    match scaling.cooldown_seconds < ScalingSpec::MIN_COOLDOWN_SECONDS {
+        true => refuse(
+            "cooldownSeconds",
+            scaling.cooldown_seconds,
+            format!("set {} or more", ScalingSpec::MIN_COOLDOWN_SECONDS),
+        ),
+        false => Ok(()),
+    }
 }
 
 fn bytes(field: &'static str, quantity: &Quantity) -> Result<u64, Invalid> {

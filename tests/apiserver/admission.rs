@@ -210,8 +210,16 @@ async fn bad_pipelines_are_refused_with_what_would_be_right() {
             "should be greater than or equal to 1",
         ),
         (
-            json!({"scaling": {"minReplicas": 0}}),
-            "should be greater than or equal to 1",
+            json!({"scaling": {"minReplicas": 101}}),
+            "should be less than or equal to 100",
+        ),
+        (
+            json!({"scaling": {"minReplicas": 3, "maxReplicas": 2}}),
+            "scaling.maxReplicas is less than scaling.minReplicas",
+        ),
+        (
+            json!({"scaling": {"cooldownSeconds": 5}}),
+            "should be greater than or equal to 10",
         ),
     ] {
         let error = create(&client, "IngestPipeline", "bad", pipeline(changes))

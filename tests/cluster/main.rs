@@ -5,6 +5,7 @@
 #[macro_use]
 mod engines;
 
+mod activation;
 mod again;
 mod bad_input;
 mod chart;

@@ -15,6 +15,9 @@ pub const USERS: &str = "/etc/simbdp/users";
 pub const INTERNAL_TOKEN: &str = "/etc/simbdp/internal";
 /// Directory of one user's credentials, where isolation is checked with them, in the file `token`.
 pub const USER: &str = "/etc/simbdp/user";
+/// Directory of what the operator is called with: the gateway's own token in the file `token`, and whose certificates are
+/// believed in the file `ca.crt`.
+pub const OPERATOR: &str = "/etc/simbdp/operator";
 /// The gateway's staging volume.
 pub const STAGING: &str = "/var/lib/simbdp/staging";
 
@@ -35,5 +38,7 @@ pub const APP_SCRATCH: &str = "/tmp";
 pub const GATEWAY_PORT: u16 = 8080;
 /// The gateway's internal API (staged files, rejects, state), for operator and ingest apps.
 pub const GATEWAY_INTERNAL_PORT: u16 = 8081;
+/// Where gateways wake ingest apps, at the operator; TLS alone.
+pub const WAKE_PORT: u16 = 9443;
 /// Health, readiness and metrics of every program.
 pub const ADMIN_PORT: u16 = 9090;

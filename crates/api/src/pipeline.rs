@@ -436,26 +436,60 @@ impl Ttl {
     }
 }
 
-/// How many ingest apps run.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// How many ingest apps run: as many as what waits asks for, between a least and a most.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.maxReplicas) || self.maxReplicas >= self.minReplicas").message("scaling.maxReplicas is less than scaling.minReplicas: raise it, or lower minReplicas"))]
 pub struct ScalingSpec {
-    /// Ingest apps that always run.
-    #[serde(default = "default_min_replicas")]
-    #[schemars(range(min = 1, max = 100))]
+    /// Ingest apps that always run. With 0, none does while nothing comes in; the first file or message starts one.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
     pub min_replicas: u16,
+    /// Most ingest apps; 5, or minReplicas where that is more, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_replicas: Option<u16>,
+    /// Files or messages, waiting or being ingested, that one ingest app is to have; 5 files or 1000 messages when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub target_backlog: Option<u32>,
+    /// How long fewer ingest apps must have been enough before some are stopped, in seconds; the last one is stopped when
+    /// nothing waited and nothing was being ingested for so long.
+    #[serde(default = "default_cooldown_seconds")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub cooldown_seconds: u32,
+}
+
+impl ScalingSpec {
+    /// Most ingest apps where a pipeline does not say.
+    pub const MAX_REPLICAS: u16 = 5;
+    /// Files that one ingest app is to have where a pipeline does not say: it takes one at a time.
+    pub const TARGET_FILES: u32 = 5;
+    /// Messages that one ingest app is to have where a pipeline does not say.
+    pub const TARGET_MESSAGES: u32 = 1000;
+    /// Shortest cooldown, in seconds: figures of a broker are late by some.
+    pub const MIN_COOLDOWN_SECONDS: u32 = 10;
+
+    /// Most ingest apps.
+    pub fn max(&self) -> u16 {
+        self.max_replicas
+            .unwrap_or_else(|| Self::MAX_REPLICAS.max(self.min_replicas))
+    }
 }
 
 impl Default for ScalingSpec {
     fn default() -> Self {
         Self {
-            min_replicas: default_min_replicas(),
+            min_replicas: 0,
+            max_replicas: None,
+            target_backlog: None,
+            cooldown_seconds: default_cooldown_seconds(),
         }
     }
 }
 
-fn default_min_replicas() -> u16 {
-    1
+fn default_cooldown_seconds() -> u32 {
+    300
 }
 
 /// What the operator has seen of a pipeline.
@@ -478,7 +512,7 @@ pub struct IngestPipelineStatus {
     /// Messages, or work on files, in the dead-letter queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<i64>,
-    /// Ingest apps that are ready.
+    /// Ingest apps that are ready; 0 while nothing comes in and none has to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
     /// Rows written since the pipeline was created.

@@ -317,7 +317,7 @@ impl<'a> Mover<'a> {
     ) -> Result<(Vec<LetterTag>, Option<Refusal>), Refusal> {
         self.forget_attempts(chunk).await?;
         let messages: Vec<Message> = chunk.iter().map(letter::revived).collect();
-        let results = self.gateway.publish(&self.pipeline.queue, messages).await;
+        let results = self.gateway.publish(&self.pipeline.config.pipeline, messages).await;
         let mut confirmed = Vec::with_capacity(chunk.len());
         let mut hindered = None;
         for (letter, result) in chunk.iter().zip(results) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use simbdp_api::names::TenantName;
+use simbdp_api::names::{PipelineName, TenantName};
 use simbdp_api::pipeline::MAX_MESSAGE_SIZE;
 use simbdp_broker::queue::{Message, PublishError};
 use simbdp_broker::{DeadLetters, Publisher};
@@ -27,6 +27,7 @@ use crate::pace::Patience;
 use crate::problem::Refusal;
 use crate::staging::Staging;
 use crate::tables::Tables;
+use crate::wake::{Operator, Wake};
 
 /// Locks over contents, so that two uploads of the same bytes to this replica come one after the other.
 const CONTENT_LOCKS: usize = 64;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub staging: PathBuf,
     /// Where the operator mounts things.
     pub paths: Paths,
+    /// The operator that wakes ingest apps; nobody is woken where there is none.
+    pub operator: Option<Operator>,
     /// What this replica keeps to.
     pub limits: Limits,
 }
@@ -151,6 +154,8 @@ pub struct Gateway {
     pub drain: Drain,
     /// Requests that bring work.
     pub flights: Flights,
+    /// Pipelines that are published to, and those to be woken.
+    pub wake: Wake,
     /// Room for uploads.
     pub uploads: Semaphore,
     /// Room for bodies, in KiB.
@@ -193,6 +198,7 @@ impl Gateway {
             metrics: Metrics::default(),
             drain: Drain::default(),
             flights: Flights::default(),
+            wake: Wake::default(),
             uploads: Semaphore::new(settings.limits.max_uploads),
             bodies: Semaphore::new(
                 settings
@@ -247,15 +253,17 @@ impl Gateway {
             })
     }
 
-    /// Publishes, and measures how long the confirms take.
+    /// Publishes, and measures how long the confirms take. Who takes what is published is woken meanwhile.
     pub async fn publish(
         &self,
-        queue: &str,
+        pipeline: &PipelineName,
         messages: Vec<Message>,
     ) -> Vec<Result<(), PublishError>> {
-        let started = Instant::now();
-        let results = self.backends.publisher.publish(queue, messages).await;
+        self.wake.publishing(pipeline);
+        let (queue, started) = (pipeline.queue(), Instant::now());
+        let results = self.backends.publisher.publish(&queue, messages).await;
         self.metrics.published(started.elapsed());
+        self.wake.published(pipeline);
         results
     }
 

@@ -31,3 +31,4 @@ pub mod server;
 pub mod staging;
 pub mod sweeper;
 pub mod tables;
+pub mod wake;

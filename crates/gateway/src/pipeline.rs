@@ -13,8 +13,6 @@ use simbdp_record::{FileRules, RowSchema, message};
 pub struct Pipeline {
     /// The configuration as the operator wrote it.
     pub config: PipelineConfig,
-    /// Name of its queue.
-    pub queue: String,
     /// Name, shared.
     pub name: Arc<str>,
     /// How records become rows.
@@ -42,7 +40,6 @@ impl Pipeline {
         let windows = schedule.map(Windows::new).transpose();
         let windows = windows.map_err(|error| error.to_string())?;
         Ok(Self {
-            queue: config.pipeline.queue(),
             name: config.pipeline.as_str().into(),
             schema,
             rules,

@@ -2,6 +2,7 @@ use simbdp_api::IngestPipeline;
 use simbdp_api::names::TenantName;
 
 use super::*;
+use crate::activation::workload;
 use crate::pipeline::validate::validate;
 use crate::tenant::validate::ValidatedCeilings;
 
@@ -24,6 +25,8 @@ fn platform() -> Platform {
         image: "example/simbdp:1".into(),
         pull_policy: "IfNotPresent".into(),
         version: "1".into(),
+        service: "simbdp-operator".into(),
+        authority: Some("certificate".into()),
     }
 }
 
@@ -88,16 +91,15 @@ fn a_pipeline_that_goes_owns_nothing_of_the_config_map() {
 }
 
 #[test]
-fn no_ingest_app_of_a_paused_pipeline_runs_and_its_pods_are_the_same_afterwards() {
-    let replicas_and_template = |valid: &ValidatedPipeline| {
-        let spec = build(valid, "digest", &platform()).ingest.spec.unwrap();
-        (spec.replicas, spec.template)
-    };
-    let running = pipeline(|_| ());
-    let paused = pipeline(|pipeline| pipeline.spec.paused = true);
-    let (replicas, template) = replicas_and_template(&paused);
-    assert_eq!(replicas, Some(0));
-    assert_eq!(replicas_and_template(&running), (Some(1), template));
+fn a_paused_pipeline_says_so_on_its_app_and_its_pods_are_the_same_afterwards() {
+    let built = |valid: &ValidatedPipeline| build(valid, "digest", &platform()).ingest;
+    let running = built(&pipeline(|_| ()));
+    let paused = built(&pipeline(|pipeline| pipeline.spec.paused = true));
+    assert!(workload::paused(&running).is_none());
+    assert!(workload::paused(&paused).unwrap().contains("spec.paused"));
+    let (running, paused) = (running.spec.unwrap(), paused.spec.unwrap());
+    assert_eq!(running.template, paused.template);
+    assert_eq!((running.replicas, paused.replicas), (None, None));
 }
 
 fn with_app(pipeline: &mut IngestPipeline) {

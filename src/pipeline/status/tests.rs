@@ -18,6 +18,21 @@ fn replica(generation: i64, rows: u64) -> Option<LoadedPipeline> {
     })
 }
 
+fn queue(name: &str, ready: u64, unacknowledged: u64) -> QueueTotals {
+    QueueTotals {
+        name: name.into(),
+        ready,
+        unacknowledged,
+    }
+}
+
+fn waiting(unacknowledged: u64) -> Result<Backlog, String> {
+    Ok(Backlog {
+        work: queue("ingest.p", 0, unacknowledged),
+        dead: None,
+    })
+}
+
 /// Everything as it should be.
 fn parts() -> Parts {
     Parts {
@@ -26,17 +41,12 @@ fn parts() -> Parts {
         queues: Stage::Done,
         gateway_replicas: 2,
         loaded: vec![replica(2, 10), replica(2, 12)],
-        totals: Some(QueueTotals {
-            name: "ingest.p".into(),
-            ready: 3,
-            unacknowledged: 4,
-        }),
-        dead: Some(QueueTotals {
-            name: "ingest.p.dead".into(),
-            ready: 0,
-            unacknowledged: 0,
-        }),
-        ready_apps: 1,
+        backlog: waiting(7),
+        apps: Apps {
+            declared: 1,
+            ready: 1,
+            ..Apps::default()
+        },
         paused: None,
         failure: None,
     }
@@ -44,9 +54,12 @@ fn parts() -> Parts {
 
 #[test]
 fn a_pipeline_that_is_paused_rests_when_its_apps_have_stopped() {
-    let paused = |ready_apps| Parts {
+    let paused = |ready| Parts {
         paused: Some("set it to false"),
-        ready_apps,
+        apps: Apps {
+            ready,
+            ..Apps::default()
+        },
         ..parts()
     };
     let facts = |parts| status(&pipeline(), &Ok(Observed::Applied(Box::new(parts)))).1;
@@ -139,13 +152,58 @@ fn whatever_is_missing_is_the_reason_why_it_is_not_ready() {
         ),
         (
             Parts {
-                ready_apps: 0,
+                apps: Apps {
+                    least: 1,
+                    declared: 1,
+                    ..Apps::default()
+                },
+                ..parts()
+            },
+            "NoIngestApp",
+        ),
+        (
+            Parts {
+                apps: Apps {
+                    declared: 1,
+                    overdue: true,
+                    ..Apps::default()
+                },
                 ..parts()
             },
             "NoIngestApp",
         ),
     ] {
         assert_eq!(ready_reason(parts), reason);
+    }
+}
+
+#[test]
+fn whether_it_is_active_is_no_matter_of_being_ready() {
+    let apps = |declared, ready| Apps {
+        declared,
+        ready,
+        ..Apps::default()
+    };
+    let away = || Err("connection refused".to_owned());
+    for (apps, backlog, status, reason, part) in [
+        (apps(0, 0), waiting(0), "False", "Idle", "nothing waits"),
+        (apps(0, 0), waiting(3), "False", "Waking", "is started"),
+        (apps(1, 0), waiting(3), "False", "Starting", "starts"),
+        (apps(3, 2), waiting(3), "True", "Ingesting", "2 of 3"),
+        (apps(3, 2), away(), "Unknown", "BrokerNotAsked", "3, while"),
+    ] {
+        let parts = Parts {
+            apps,
+            backlog,
+            ..parts()
+        };
+        let (_, facts) = super::status(&pipeline(), &Ok(Observed::Applied(Box::new(parts))));
+        assert!(facts.get(READY).unwrap().holds, "{reason}");
+        let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+        let conditions = facts.conditions(&[], None, now);
+        let active = crate::conditions::find(&conditions, ACTIVE).unwrap();
+        assert_eq!((&*active.status, &*active.reason), (status, reason));
+        assert!(active.message.contains(part), "{}", active.message);
     }
 }
 
@@ -159,7 +217,7 @@ fn figures_that_cannot_be_asked_now_stay() {
         ..Default::default()
     });
     let parts = Parts {
-        totals: None,
+        backlog: Err("it is away".into()),
         loaded: vec![],
         ..parts()
     };
@@ -219,10 +277,9 @@ fn dead_letters_are_counted_and_what_to_do_is_said() {
     let mut pipeline = pipeline();
     pipeline.metadata.namespace = Some("tenant-acme".into());
     let dead = |ready, unacknowledged| Parts {
-        dead: Some(QueueTotals {
-            name: "ingest.p.dead".into(),
-            ready,
-            unacknowledged,
+        backlog: Ok(Backlog {
+            work: queue("ingest.p", 3, 4),
+            dead: Some(queue("ingest.p.dead", ready, unacknowledged)),
         }),
         ..parts()
     };
@@ -243,7 +300,7 @@ fn dead_letters_are_counted_and_what_to_do_is_said() {
     // While nobody can count, it is as it was.
     pipeline.status = Some(figures);
     let unknown = Parts {
-        dead: None,
+        backlog: Err("connection refused".into()),
         ..parts()
     };
     let (figures, facts) = told(&pipeline, unknown.clone());

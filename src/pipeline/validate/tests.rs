@@ -48,7 +48,7 @@ use serde_json::json;
 fn the_smallest_pipelines_are_accepted() {
     let batch = check(&[], &ValidatedCeilings::default()).unwrap();
     assert!(matches!(batch.mode, Mode::Batch(ref c) if c.max_file_size == 1 << 30));
-    assert_eq!((batch.generation, batch.min_replicas), (3, 1));
+    assert_eq!((batch.generation, batch.bounds.min), (3, 0));
     let stream = check(
         &[("/batch", json!(null)), ("/stream", json!({}))],
         &ValidatedCeilings::default(),
@@ -325,4 +325,31 @@ fn what_is_wrong_with_a_program_is_told_with_its_field() {
         assert_eq!(error.reason(), "InvalidApp");
         assert!(error.to_string().contains(expected), "{pointer}: {error}");
     }
+}
+
+#[test]
+fn numbers_of_ingest_apps_that_cannot_be_kept_are_refused_by_name() {
+    for (scaling, part) in [
+        (
+            json!({"minReplicas": 3, "maxReplicas": 2}),
+            "spec.scaling.maxReplicas is 2: set 3 or more",
+        ),
+        (
+            json!({"maxReplicas": 0}),
+            "spec.scaling.maxReplicas is 0: set 1 or more",
+        ),
+        (json!({"targetBacklog": 0}), "spec.scaling.targetBacklog"),
+        (
+            json!({"cooldownSeconds": 9}),
+            "spec.scaling.cooldownSeconds is 9: set 10 or more",
+        ),
+    ] {
+        let refused = refused("/scaling", scaling);
+        assert!(refused.contains(part), "{refused}");
+    }
+    let wide = check(
+        &[("/scaling", json!({"minReplicas": 9}))],
+        &ValidatedCeilings::default(),
+    );
+    assert_eq!(wide.unwrap().bounds.max, 9);
 }

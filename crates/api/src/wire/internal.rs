@@ -63,4 +63,7 @@ pub struct LoadedPipeline {
     /// Files staged on this replica whose queue has not confirmed them yet.
     #[serde(default)]
     pub unpublished: u64,
+    /// Whole seconds since this replica last published to the queue; absent when it has not since it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_seconds: Option<u64>,
 }

@@ -5,4 +5,5 @@ pub mod dead_letters;
 pub mod internal;
 pub mod isolation;
 pub mod rest;
+pub mod wake;
 pub mod work;

@@ -68,7 +68,7 @@ pub async fn publish_work(gateway: &Gateway, work: &FileWork) -> Result<(), Publ
     };
     let pipeline = PipelineName::new(work.pipeline.as_str())
         .map_err(|error| PublishError::NoQueue(error.to_string()))?;
-    let mut results = gateway.publish(&pipeline.queue(), vec![message]).await;
+    let mut results = gateway.publish(&pipeline, vec![message]).await;
     results
         .pop()
         .unwrap_or_else(|| Err(PublishError::Unavailable("no answer".into())))?;

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use simbdp_api::names::TenantName;
 use simbdp_gateway::config::Paths;
 use simbdp_gateway::gateway::{Backends, Gateway, Limits, Settings};
+use simbdp_gateway::wake::Operator;
 use simbdp_gateway::{admin, api};
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
@@ -37,6 +38,7 @@ pub struct World {
     pub root: tempfile::TempDir,
     pub limits: Limits,
     pub peers: Vec<String>,
+    pub operator: Option<Operator>,
     pub publisher: Arc<FakePublisher>,
     pub dead_letters: Arc<FakeDeadLetters>,
     pub ledger: Arc<FakeLedger>,
@@ -53,6 +55,7 @@ impl World {
             peers: Vec::new(),
             dead_letters: FakeDeadLetters::over(publisher.clone()),
             publisher,
+            operator: None,
             ledger: Arc::default(),
             store: Arc::default(),
         };
@@ -103,6 +106,7 @@ impl World {
                 users: at("users"),
                 internal: at("internal"),
             },
+            operator: self.operator.clone(),
             limits: self.limits.clone(),
         };
         let backends = Backends {
