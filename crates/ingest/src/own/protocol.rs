@@ -108,7 +108,7 @@ pub fn report(line: &[u8]) -> Result<FileReport, String> {
         accepted: count("accepted")?,
         rejected: count("rejected")?,
         unlisted: true,
-        error: None,
+        ..nothing
     })
 }
 

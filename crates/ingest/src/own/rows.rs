@@ -97,7 +97,7 @@ pub async fn write(
     let uncounted = Metrics::new("", "");
     let mut content = Content::new(bytes.boxed(), Compression::None, uncounted);
     let (batches, decoded) = mpsc::channel(1);
-    let decoder = FileDecoder::new(&files.rows, &printed, files.limits.batch);
+    let decoder = FileDecoder::new(&files.rows, &printed, None, files.limits.batch);
     let (read, written) = tokio::join!(
         decoder.run(&mut content, batches, rejects),
         files.write_batches(&printed, decoded),
@@ -126,8 +126,11 @@ pub async fn write(
 fn unwritten(ordinal: u64, reason: String) -> RejectedRow {
     RejectedRow {
         line: ordinal + 1,
+        ordinal: Some(ordinal),
         column: None,
         reason: format!("{reason} (the line is that of the app's output, blank ones not counted)"),
         raw: String::new(),
+        cut: false,
+        header: None,
     }
 }
