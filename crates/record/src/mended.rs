@@ -267,7 +267,7 @@ mod tests {
     fn a_row_keeps_its_ordinal_and_has_a_version_of_its_own() {
         let mut first: serde_json::Value = serde_json::from_str(&line(20_007, "b,7")).unwrap();
         first["header"] = "name,id".into();
-        let lines: [&str; 8] = [first.to_string(), line(3, "\"a\nb\",8")];
+        let lines = [first.to_string(), line(3, "\"a\nb\",8")];
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
         let (rows, rejected) = decode(Format::Csv, false, &lines).unwrap();
         assert!(rejected.is_empty(), "{rejected:?}");
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn rows_of_csv_need_the_header_that_they_were_read_by() {
-        let lines: [&str; 8] = [line(0, "1,a")];
+        let lines = [line(0, "1,a")];
         let fault = decode(Format::Csv, true, &[&lines[0]]).unwrap_err();
         assert_eq!(fault, FileFault::NoHeader);
         let mut wrong: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
