@@ -51,7 +51,7 @@ phase "programs of the local cluster"
 deploy/local/build.sh
 
 # Most of it is fetched, while the quick loop computes.
-deploy/local/images.sh cassandra mongodb rabbitmq &>.local/log/images-of-servers.log &
+deploy/local/images.sh cassandra mongodb rabbitmq kafka &>.local/log/images-of-servers.log &
 images=$!
 trap wait EXIT
 
@@ -66,9 +66,10 @@ deploy/data.sh
 
 phase "real servers on loopback: an API server, databases, a broker, and the programs"
 SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra
+SIMBDP_KAFKA_HOME=$root/.local/images/kafka
 SIMBDP_MONGODB_ROOT=$(deploy/local/unpack.sh mongodb)
 SIMBDP_RABBITMQ_ROOT=$(deploy/local/unpack.sh rabbitmq)
-export SIMBDP_CASSANDRA_HOME SIMBDP_MONGODB_ROOT SIMBDP_RABBITMQ_ROOT
+export SIMBDP_CASSANDRA_HOME SIMBDP_KAFKA_HOME SIMBDP_MONGODB_ROOT SIMBDP_RABBITMQ_ROOT
 mapfile -t loopback < <(cargo metadata --no-deps --format-version 1 |
   jq --raw-output '.packages[].targets[] | select(.kind == ["test"]) | .name | select(. != "cluster" and . != "apiserver") | "--test", .')
 cargo test --workspace --features "$CARGO_FEATURES" "${loopback[@]}"
