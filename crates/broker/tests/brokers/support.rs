@@ -1,5 +1,6 @@
-//! The server, a tenancy of one's own for each test, and waiting with a limit.
+//! The servers, a tenancy of one's own for each test, and waiting with a limit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,37 +9,126 @@ use simbdp_broker::admin::{
     TenancyNames,
 };
 use simbdp_broker::queue::{HeaderValue, PublishError};
-use simbdp_broker::rabbitmq::{
-    ConsumerOptions, LinkOptions, PublisherOptions, RabbitConnector, RabbitConsumer,
-    RabbitPublisher,
+use simbdp_broker::rabbitmq::LinkOptions;
+use simbdp_broker::{
+    Connection, ConnectionSource, Connectors, Consumer, Delivery, Message, Publisher, kafka,
+    rabbitmq,
 };
-use simbdp_broker::{Connection, ConnectionSource, Consumer, Delivery, Message, Publisher};
+use simbdp_testkit::kafka::Kafka;
 use simbdp_testkit::rabbitmq::RabbitMq;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-static SERVER: OnceCell<RwLock<RabbitMq>> = OnceCell::const_new();
-
-/// The server behind a lock: who kills it takes it alone.
-pub async fn lock() -> &'static RwLock<RabbitMq> {
-    SERVER
-        .get_or_init(|| async {
-            // Shown for a test that fails.
-            let _ = tracing_subscriber::fmt().with_test_writer().try_init();
-            RwLock::new(RabbitMq::start().await.unwrap())
-        })
-        .await
+/// Which broker a case is run with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    RabbitMq,
+    Kafka,
 }
 
-pub type Server = RwLockReadGuard<'static, RabbitMq>;
+/// A case for each broker.
+macro_rules! each_broker {
+    ($($case:ident),+ $(,)?) => {
+        mod rabbitmq {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case($crate::support::Kind::RabbitMq).await;
+            })+
+        }
+        mod kafka {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case($crate::support::Kind::Kafka).await;
+            })+
+        }
+    };
+}
+pub(crate) use each_broker;
 
-pub async fn server() -> Server {
-    lock().await.read().await
+static RABBITMQ: OnceCell<RwLock<Running>> = OnceCell::const_new();
+static KAFKA: OnceCell<RwLock<Running>> = OnceCell::const_new();
+
+/// A server of either kind.
+pub enum Running {
+    RabbitMq(RabbitMq),
+    Kafka(Kafka),
+}
+
+impl Running {
+    async fn start(kind: Kind) -> Self {
+        match kind {
+            Kind::RabbitMq => Self::RabbitMq(RabbitMq::start().await.unwrap()),
+            Kind::Kafka => Self::Kafka(Kafka::start(1).await.unwrap()),
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::RabbitMq(_) => Kind::RabbitMq,
+            Self::Kafka(_) => Kind::Kafka,
+        }
+    }
+
+    pub fn management(&self) -> ManagementConnection {
+        match self {
+            Self::RabbitMq(server) => server.management(),
+            Self::Kafka(server) => server.management(),
+        }
+    }
+
+    pub fn connection(&self, vhost: &str, username: &str, password: &str) -> Connection {
+        match self {
+            Self::RabbitMq(server) => server.connection(vhost, username, password),
+            Self::Kafka(server) => server.connection(vhost, username, password),
+        }
+    }
+
+    /// Waits until a declared queue outlives the death of the server.
+    pub async fn until_registered(&self, queues: &PipelineQueues) {
+        if let Self::RabbitMq(server) = self {
+            let registered = server.until_registered(&queues.vhost, &queues.queue);
+            soon(registered).await.unwrap();
+        }
+    }
+
+    pub async fn kill(&mut self) {
+        match self {
+            Self::RabbitMq(server) => server.kill().await.unwrap(),
+            Self::Kafka(server) => server.kill(0).unwrap(),
+        }
+    }
+
+    pub async fn run(&mut self) {
+        match self {
+            Self::RabbitMq(server) => server.run().await.unwrap(),
+            Self::Kafka(server) => server.run(0).await.unwrap(),
+        }
+    }
+}
+
+/// The server behind a lock: who kills it takes it alone.
+pub async fn lock(kind: Kind) -> &'static RwLock<Running> {
+    let cell = match kind {
+        Kind::RabbitMq => &RABBITMQ,
+        Kind::Kafka => &KAFKA,
+    };
+    cell.get_or_init(|| async {
+        // Shown for a test that fails.
+        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
+        RwLock::new(Running::start(kind).await)
+    })
+    .await
+}
+
+pub type Server = RwLockReadGuard<'static, Running>;
+
+pub async fn server(kind: Kind) -> Server {
+    lock(kind).await.read().await
 }
 
 pub async fn admin(management: &ManagementConnection) -> Arc<dyn BrokerAdmin> {
-    let connector = RabbitConnector::new().unwrap();
+    let connector = Connectors::new().unwrap();
     connector.connect(management).await.unwrap()
 }
 
@@ -61,6 +151,7 @@ pub async fn until(mut holds: impl AsyncFnMut() -> bool) {
 
 /// A tenancy with one pipeline's queues, which no other test knows.
 pub struct Tenant {
+    pub kind: Kind,
     pub admin: Arc<dyn BrokerAdmin>,
     pub connection: Connection,
     pub queues: PipelineQueues,
@@ -81,21 +172,32 @@ pub fn names() -> (Tenancy, PipelineQueues) {
         dead_letter_queue: "ingest.flights.dead".into(),
         max_bytes: 64 << 20,
         consumer_timeout_ms: 600_000,
+        consumers: 1,
     };
     (tenancy, queues)
 }
 
 impl Tenant {
-    pub async fn new(server: &RabbitMq) -> Self {
+    pub async fn new(server: &Running) -> Self {
         let admin = admin(&server.management()).await;
         let (tenancy, queues) = names();
         admin.ensure_tenancy(&tenancy).await.unwrap();
         admin.ensure_queues(&queues).await.unwrap();
         let connection = server.connection(&tenancy.vhost, &tenancy.username, &tenancy.password);
         Self {
+            kind: server.kind(),
             admin,
             connection,
             queues,
+        }
+    }
+
+    /// Bounds the queue, by whoever sees to that.
+    pub async fn limit(&mut self, bytes: u64) {
+        self.queues.max_bytes = bytes;
+        self.admin.ensure_queues(&self.queues).await.unwrap();
+        if self.kind == Kind::Kafka {
+            self.connection.max_queue_bytes = Some(bytes);
         }
     }
 
@@ -120,12 +222,12 @@ impl Tenant {
         ConnectionSource::fixed(self.connection.clone())
     }
 
-    pub fn publisher(&self) -> RabbitPublisher {
-        publisher(self.source())
+    pub fn publisher(&self) -> Arc<dyn Publisher> {
+        publisher(self.kind, self.source())
     }
 
-    pub fn consumer(&self, prefetch: u16) -> RabbitConsumer {
-        consumer(self.source(), &self.queues.queue, prefetch)
+    pub fn consumer(&self, prefetch: u16) -> Box<dyn Consumer> {
+        consumer(self.kind, self.source(), &self.queues.queue, prefetch)
     }
 
     /// Publishes messages with these ids; each must be confirmed.
@@ -151,21 +253,50 @@ impl Tenant {
     }
 }
 
-pub fn publisher(source: ConnectionSource) -> RabbitPublisher {
-    let options = PublisherOptions {
-        link: LinkOptions::named("test publisher"),
-        ..PublisherOptions::default()
-    };
-    RabbitPublisher::new(source, options)
+pub fn publisher(kind: Kind, source: ConnectionSource) -> Arc<dyn Publisher> {
+    match kind {
+        Kind::RabbitMq => {
+            let options = rabbitmq::PublisherOptions {
+                link: LinkOptions::named("test publisher"),
+                ..Default::default()
+            };
+            Arc::new(rabbitmq::RabbitPublisher::new(source, options))
+        }
+        Kind::Kafka => {
+            let options = kafka::PublisherOptions {
+                look: Duration::from_millis(100),
+                ..Default::default()
+            };
+            Arc::new(kafka::KafkaPublisher::new(source, options))
+        }
+    }
 }
 
-pub fn consumer(source: ConnectionSource, queue: &str, prefetch: u16) -> RabbitConsumer {
-    let options = ConsumerOptions {
-        link: LinkOptions::named("test consumer"),
-        queue: queue.to_owned(),
-        prefetch,
-    };
-    RabbitConsumer::new(source, options)
+pub fn consumer(
+    kind: Kind,
+    source: ConnectionSource,
+    queue: &str,
+    prefetch: u16,
+) -> Box<dyn Consumer> {
+    let (queue, name) = (queue.to_owned(), "test consumer");
+    match kind {
+        Kind::RabbitMq => {
+            let options = rabbitmq::ConsumerOptions {
+                link: LinkOptions::named(name),
+                queue,
+                prefetch,
+            };
+            Box::new(rabbitmq::RabbitConsumer::new(source, options))
+        }
+        Kind::Kafka => {
+            let options = kafka::ConsumerOptions {
+                name: name.into(),
+                queue,
+                prefetch,
+            };
+            Box::new(kafka::KafkaConsumer::new(source, options))
+        }
+    }
 }
 
 pub fn message(id: &str) -> Message {
@@ -188,7 +319,7 @@ pub fn heavy(id: &str, bytes: usize) -> Message {
 }
 
 pub async fn publish_one(
-    publisher: &RabbitPublisher,
+    publisher: &Arc<dyn Publisher>,
     queue: &str,
     message: Message,
 ) -> Result<(), PublishError> {
@@ -197,6 +328,18 @@ pub async fn publish_one(
     results.remove(0)
 }
 
-pub async fn take(consumer: &mut RabbitConsumer) -> Delivery {
+pub async fn take(consumer: &mut Box<dyn Consumer>) -> Delivery {
     soon(consumer.next()).await.unwrap()
+}
+
+pub async fn take_many(consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        taken.push(take(consumer).await);
+    }
+    taken
+}
+
+pub fn ids(deliveries: &[Delivery]) -> BTreeSet<&str> {
+    deliveries.iter().map(|d| d.message.id.as_str()).collect()
 }

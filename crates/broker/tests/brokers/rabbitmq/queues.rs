@@ -1,71 +1,14 @@
-//! A pipeline's queues: declared once, limits by policy, dead letters kept.
+//! A pipeline's queues: declared once, dead letters kept.
 
 use lapin::options::BasicRejectOptions;
 use lapin::{ConnectionProperties, options::BasicGetOptions};
-use simbdp_broker::Publisher;
-use simbdp_broker::admin::{AdminError, PipelineQueues, QueueTotals};
-use simbdp_broker::queue::PublishError;
+use simbdp_broker::admin::{AdminError, PipelineQueues};
 
-use crate::support::{
-    Tenant, admin, heavy, message, names, publish_one, server, soon, take, until,
-};
-
-#[tokio::test]
-async fn a_full_queue_refuses_until_its_limit_is_raised_by_policy() {
-    let server = server().await;
-    let mut tenant = Tenant::new(&server).await;
-    let queue = tenant.queues.queue.clone();
-    tenant.queues.max_bytes = 10_000;
-    tenant.admin.ensure_queues(&tenant.queues).await.unwrap();
-    let publisher = tenant.publisher();
-    // The queue tells that it is full a little after it is.
-    let mut accepted = 0;
-    soon(async {
-        loop {
-            match publish_one(&publisher, &queue, heavy("x", 1_000)).await {
-                Ok(()) => accepted += 1,
-                Err(error) => break assert_eq!(error, PublishError::Full),
-            }
-        }
-    })
-    .await;
-    assert!(accepted >= 9, "{accepted} were accepted");
-    let batch = vec![heavy("y", 1_000); 3];
-    let results = soon(publisher.publish(&queue, batch)).await;
-    assert_eq!(results, vec![Err(PublishError::Full); 3]);
-    tenant.until_totals(accepted, 0).await;
-
-    tenant.queues.max_bytes = 1_000_000;
-    tenant.admin.ensure_queues(&tenant.queues).await.unwrap();
-    until(|| async { publish_one(&publisher, &queue, heavy("z", 1_000)).await == Ok(()) }).await;
-}
-
-#[tokio::test]
-async fn room_is_there_again_once_messages_are_acknowledged() {
-    let server = server().await;
-    let mut tenant = Tenant::new(&server).await;
-    let queue = tenant.queues.queue.clone();
-    tenant.queues.max_bytes = 3_000;
-    tenant.admin.ensure_queues(&tenant.queues).await.unwrap();
-    let publisher = tenant.publisher();
-    until(|| async {
-        publish_one(&publisher, &queue, heavy("x", 1_000))
-            .await
-            .is_err()
-    })
-    .await;
-    let mut consumer = tenant.consumer(100);
-    let taken = take(&mut consumer).await;
-    let more = take(&mut consumer).await;
-    simbdp_broker::Consumer::ack(&mut consumer, &[taken.tag, more.tag])
-        .await
-        .unwrap();
-    until(|| async { publish_one(&publisher, &queue, heavy("y", 1_000)).await == Ok(()) }).await;
-}
+use crate::support::{Kind, Tenant, admin, message, names, server, take, until};
 
 #[tokio::test]
 async fn a_queue_with_other_arguments_is_refused_by_name_and_left_alone() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     let other = PipelineQueues {
         queue: "ingest.other".into(),
@@ -88,44 +31,8 @@ async fn a_queue_with_other_arguments_is_refused_by_name_and_left_alone() {
 }
 
 #[tokio::test]
-async fn totals_count_ready_and_unacknowledged_of_every_queue() {
-    let server = server().await;
-    let tenant = Tenant::new(&server).await;
-    tenant.fill(&["a", "b", "c"]).await;
-    let mut consumer = tenant.consumer(2);
-    take(&mut consumer).await;
-    tenant.until_totals(1, 2).await;
-    let dead = tenant.totals(&tenant.queues.dead_letter_queue).await;
-    let empty = QueueTotals {
-        name: tenant.queues.dead_letter_queue.clone(),
-        ready: 0,
-        unacknowledged: 0,
-    };
-    assert_eq!(dead, empty);
-}
-
-#[tokio::test]
-async fn deleted_queues_are_gone_and_deleting_them_again_is_fine() {
-    let server = server().await;
-    let tenant = Tenant::new(&server).await;
-    let PipelineQueues {
-        vhost,
-        queue,
-        dead_letter_queue,
-        ..
-    } = &tenant.queues;
-    for _ in 0..2 {
-        let deleted = tenant.admin.delete_queues(vhost, queue, dead_letter_queue);
-        assert_eq!(deleted.await, Ok(()));
-    }
-    assert_eq!(tenant.admin.queue_totals(vhost).await, Ok(vec![]));
-    let absent = publish_one(&tenant.publisher(), queue, message("x")).await;
-    assert_eq!(absent, Err(PublishError::NoQueue(queue.clone())));
-}
-
-#[tokio::test]
 async fn queues_of_a_tenancy_that_is_not_there_are_refused() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let admin = admin(&server.management()).await;
     let (_, queues) = names();
     let refused = admin.ensure_queues(&queues).await;
@@ -138,7 +45,7 @@ async fn queues_of_a_tenancy_that_is_not_there_are_refused() {
 /// The backstop: what the broker itself gives up goes to the dead-letter queue.
 #[tokio::test]
 async fn a_rejected_message_lands_in_the_dead_letter_queue() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     tenant.fill(&["poison"]).await;
     let connection = &tenant.connection;
@@ -160,6 +67,6 @@ async fn a_rejected_message_lands_in_the_dead_letter_queue() {
     assert!(taken.delivery.acker.reject(options).await.unwrap());
     let dead_letters = &tenant.queues.dead_letter_queue;
     until(|| async { tenant.totals(dead_letters).await.ready == 1 }).await;
-    let mut consumer = crate::support::consumer(tenant.source(), dead_letters, 1);
+    let mut consumer = crate::support::consumer(Kind::RabbitMq, tenant.source(), dead_letters, 1);
     assert_eq!(take(&mut consumer).await.message, message("poison"));
 }
