@@ -233,12 +233,12 @@ async fn keep(source: ConnectionSource, options: PublisherOptions, state: watch:
                     let client = Client::new(connection, &options);
                     let client = client.map_err(|error| error.to_string());
                     tracing::info!(client = options.name, "a client with a new login");
-                    state.send_replace(client.map(Arc::new));
+                    let _former = state.send_replace(client.map(Arc::new));
                 }
             }
             // The login that there is may go on.
             Err(error) if now.is_err() => {
-                state.send_replace(Err(error.to_string()));
+                let _former = state.send_replace(Err(error.to_string()));
             }
             Err(error) => {
                 tracing::warn!(client = options.name, %error, "the login stays as it was")
