@@ -51,7 +51,8 @@ phase "programs of the local cluster"
 deploy/local/build.sh
 
 # Most of it is fetched, while the quick loop computes.
-deploy/local/images.sh cassandra mongodb rabbitmq &>.local/log/images-of-servers.log &
+deploy/local/images.sh cassandra mongodb rabbitmq clientbatchingestapp clientstreamingestapp \
+  &>.local/log/images-of-servers.log &
 images=$!
 trap wait EXIT
 

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 use sha2::{Digest, Sha256};
+use simbdp_api::labels;
 use simbdp_api::names::{PipelineName, TenantName, tenant_objects as objects};
 use simbdp_api::wire::config::PipelineConfig;
 use simbdp_broker::admin::PipelineQueues;
@@ -22,6 +23,8 @@ use crate::tenant::build::Prepared;
 use crate::tenant::build::gateway::apart;
 use crate::tenant::build::meta::{Owner, Platform, pods};
 use crate::tenant::build::pod::{Mount, Program};
+
+mod app;
 
 const COMPONENT: &str = "ingest";
 /// Longest time that an ingest app may hold one file: above the largest file at the slowest rate.
@@ -76,6 +79,8 @@ pub fn config(pipeline: &ValidatedPipeline) -> PipelineConfig {
         mode: pipeline.mode.clone(),
         keyspace: pipeline.tenant.keyspace(),
         table: pipeline.table.clone(),
+        app: pipeline.app.as_ref().map(|app| app.config),
+        max_attempts: pipeline.max_attempts,
     }
 }
 
@@ -116,13 +121,6 @@ fn digest(config: &PipelineConfig, credentials: &str) -> String {
     hex::encode(digest.finalize())
 }
 
-fn replicas(pipeline: &ValidatedPipeline) -> i32 {
-    match pipeline.paused {
-        Some(_) => 0,
-        None => i32::from(pipeline.min_replicas),
-    }
-}
-
 fn deployment(
     owner: &Owner,
     pipeline: &ValidatedPipeline,
@@ -132,10 +130,14 @@ fn deployment(
     Deployment {
         metadata: ObjectMeta {
             owner_references: Some(vec![pipeline.owner.clone()]),
+            annotations: pipeline
+                .paused
+                .map(|why| BTreeMap::from([(labels::PAUSED.to_owned(), why.to_owned())])),
             ..owner.meta(&pipeline.name.ingest_workload(), COMPONENT)
         },
         spec: Some(DeploymentSpec {
-            replicas: Some(replicas(pipeline)),
+            // Activation says how many.
+            replicas: None,
             selector: pods(owner.selector(COMPONENT)),
             revision_history_limit: Some(2),
             strategy: Some(DeploymentStrategy {
@@ -160,7 +162,10 @@ fn template(
 ) -> PodTemplateSpec {
     let program = Program {
         name: COMPONENT,
-        command: &["simbdp-ingest", "run"],
+        command: match pipeline.app {
+            None => &["simbdp-ingest", "run"],
+            Some(_) => &["simbdp-ingest", "exec"],
+        },
         account: objects::INGEST,
         ports: &[],
         serves: true,
@@ -171,7 +176,10 @@ fn template(
             Mount::internal(),
             Mount::pipelines(),
         ],
-        claims: vec![],
+        claims: match pipeline.app {
+            None => vec![],
+            Some(_) => app::runner_mounts(&pipeline.mode),
+        },
         resources: (
             Quantity("50m".to_owned()),
             Quantity("64Mi".to_owned()),
@@ -180,6 +188,9 @@ fn template(
     };
     let mut pod = program.pod(pipeline.tenant.as_str(), platform);
     pod.affinity = Some(apart(owner.selector(COMPONENT)));
+    if let Some(own) = &pipeline.app {
+        app::add(&mut pod, pipeline, own, platform);
+    }
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(owner.labels(COMPONENT)),

@@ -197,7 +197,7 @@ pub async fn follow(
         state: _,
     } = resources;
     let mut builder = Builder::new(MANAGER);
-    builder.deployment(&ingest)?;
+    builder.deployment(&ingest, &valid.bounds)?;
     look(scene, builder.built, of.there, section).await?;
     file(scene, &config, of.there, section).await?;
     Ok(Some(valid))

@@ -256,11 +256,18 @@ fn pretty_equal(expected: &str, found: &str, what: &str) {
 
 /// An operator that has just started finds everything as it should be, and writes nothing.
 pub async fn second_writes_nothing<C: Controller>(world: &World, namespace: Option<&str>) {
+    second_writes_nothing_of::<C>(world, namespace, &world.name).await;
+}
+
+/// The same of an object of another name.
+pub async fn second_writes_nothing_of<C: Controller>(
+    world: &World,
+    namespace: Option<&str>,
+    name: &str,
+) {
     world.faults.reset();
     let (brokers, stores) = (world.brokers.writes(), world.stores.writes());
-    drive::<C>(&world.context(), namespace, &world.name)
-        .await
-        .unwrap();
+    drive::<C>(&world.context(), namespace, name).await.unwrap();
     let calls = world.faults.calls();
     let written: Vec<_> = calls
         .iter()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
@@ -123,12 +124,16 @@ impl Cluster {
     }
 
     /// Applies an IngestPipeline from its spec, once one of that name that is being deleted is gone; does not wait for more.
+    /// One ingest app of it always runs, unless the spec says otherwise: most tests look at it, or kill it.
     pub async fn apply_pipeline(
         &self,
         tenant: &TenantName,
         name: &str,
-        spec: Value,
+        mut spec: Value,
     ) -> Result<IngestPipeline, kube::Error> {
+        if spec.get("scaling").is_none() {
+            spec["scaling"] = json!({"minReplicas": 1, "maxReplicas": 1});
+        }
         let object = json!({
             "apiVersion": "simbdp.dev/v1alpha1", "kind": "IngestPipeline",
             "metadata": {"name": name},
@@ -456,6 +461,14 @@ impl TestTenant {
             }
         }
         Err("no primary".to_owned())
+    }
+
+    /// How many ingest apps of a pipeline are to run.
+    pub async fn replicas(&self, pipeline: &str) -> i32 {
+        let client = self.cluster.client.clone();
+        let api: Api<Deployment> = Api::namespaced(client, &self.name.namespace());
+        let found = api.get(&format!("ingest-{pipeline}")).await.unwrap();
+        found.spec.unwrap().replicas.unwrap()
     }
 
     /// Pods of a pipeline's ingest app.

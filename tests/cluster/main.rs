@@ -5,6 +5,8 @@
 #[macro_use]
 mod engines;
 
+mod activation;
+mod again;
 mod bad_input;
 mod chart;
 mod cli;
@@ -19,6 +21,7 @@ mod lifecycle;
 mod main_job;
 mod members;
 mod missed;
+mod own_apps;
 mod pause;
 mod quorum;
 mod scale;

@@ -149,6 +149,8 @@ pub mod tenant_objects {
     pub const ISOLATION: &str = "isolation";
     /// ConfigMap with one file a pipeline, which the gateway and the ingest apps mount.
     pub const PIPELINES: &str = "pipelines";
+    /// ConfigMap with the certificate of the operator's authority, which the gateway mounts.
+    pub const OPERATOR_TRUST: &str = "operator-trust";
     /// Secret with names, roles and hashes of users, which the gateway mounts.
     pub const GATEWAY_USERS: &str = "gateway-users";
     /// Secret with the token between operator, gateway and ingest apps.

@@ -1,5 +1,6 @@
 //! What the operator does in a broker: virtual hosts, users, queues. Every call is idempotent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -87,6 +88,29 @@ pub struct QueueTotals {
     pub unacknowledged: u64,
 }
 
+/// How full every queue of a broker is, by its virtual host and its name.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Backlogs(BTreeMap<String, BTreeMap<String, QueueTotals>>);
+
+impl Backlogs {
+    /// How full one queue is; [`None`] where the broker does not name it.
+    pub fn get(&self, vhost: &str, queue: &str) -> Option<&QueueTotals> {
+        self.0.get(vhost)?.get(queue)
+    }
+}
+
+impl FromIterator<(String, QueueTotals)> for Backlogs {
+    /// From virtual hosts and their queues.
+    fn from_iter<I: IntoIterator<Item = (String, QueueTotals)>>(queues: I) -> Self {
+        let mut backlogs = Self::default();
+        for (vhost, totals) in queues {
+            let vhost = backlogs.0.entry(vhost).or_default();
+            vhost.insert(totals.name.clone(), totals);
+        }
+        backlogs
+    }
+}
+
 /// Logs in, as the operator, to any Broker. The seam for tests and for other brokers.
 #[async_trait]
 pub trait AdminConnector: Send + Sync {
@@ -122,4 +146,7 @@ pub trait BrokerAdmin: Send + Sync {
     /// Every queue of a virtual host, in one call. RabbitMQ counts at intervals (5 s by default, setting
     /// `rabbit.quorum_tick_interval`): what was published or settled since then is not in it.
     async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError>;
+    /// Every queue of every tenant, in one call; as late as [`Self::queue_totals`]. A broker that keeps a log instead of
+    /// queues tells how far behind each group is, all of it as ready.
+    async fn backlogs(&self) -> Result<Backlogs, AdminError>;
 }

@@ -1,14 +1,16 @@
-//! Queues between acceptance and ingest. [`BrokerAdmin`] is for the operator, [`Publisher`] for the
+//! Queues between acceptance and ingest. [`BrokerAdmin`] is for the operator, [`Publisher`] and [`DeadLetters`] for the
 //! gateway, [`Consumer`] for ingest apps.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod admin;
+pub mod dead_letters;
 pub mod queue;
 pub mod rabbitmq;
 pub mod source;
 
 pub use admin::{AdminConnector, BrokerAdmin};
+pub use dead_letters::{DeadLetterReader, DeadLetters};
 pub use queue::{Consumer, Delivery, Message, Publisher};
 pub use source::ConnectionSource;
 

@@ -19,6 +19,7 @@ use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
 use crate::args::LoadArgs;
+use crate::batch::FileApp;
 use crate::decode::RowDecoder;
 use crate::file::{FileIngest, FileReport};
 use crate::local_staging::LocalStaging;
@@ -163,6 +164,9 @@ async fn describe(args: &LoadArgs) -> anyhow::Result<FileWork> {
         replica: String::new(),
         force: true,
         accepted_at: now.timestamp_millis(),
+        mends: None,
+        mended_rows: false,
+        replay: None,
     })
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use simbdp_api::labels;
-use simbdp_api::mounts::{ADMIN_PORT, GATEWAY_INTERNAL_PORT, GATEWAY_PORT};
+use simbdp_api::mounts::{ADMIN_PORT, GATEWAY_INTERNAL_PORT, GATEWAY_PORT, WAKE_PORT};
 
 use super::meta::{Owner, Platform};
 use crate::broker::names::AMQP_PORT;
@@ -54,7 +54,11 @@ fn gateway(
             allow_from(vec![operator], &[GATEWAY_INTERNAL_PORT, ADMIN_PORT]),
             allow_from(vec![pods(&component("ingest"))], &[GATEWAY_INTERNAL_PORT]),
         ],
-        vec![to_database(owner, place), to_broker(broker, platform)],
+        vec![
+            to_database(owner, place),
+            to_broker(broker, platform),
+            to_operator(platform),
+        ],
     )
 }
 
@@ -120,6 +124,14 @@ fn to_broker(broker: &str, platform: &Platform) -> NetworkPolicyEgressRule {
     allow_to(
         vec![pods_in(&platform.namespace, Some(&nodes))],
         &[AMQP_PORT],
+    )
+}
+
+/// Where the gateway wakes ingest apps.
+fn to_operator(platform: &Platform) -> NetworkPolicyEgressRule {
+    allow_to(
+        vec![pods_in(&platform.namespace, Some(&network::operator()))],
+        &[WAKE_PORT],
     )
 }
 

@@ -2,9 +2,10 @@
 
 use lapin::options::BasicRejectOptions;
 use lapin::{ConnectionProperties, options::BasicGetOptions};
-use simbdp_broker::Publisher;
 use simbdp_broker::admin::{AdminError, PipelineQueues, QueueTotals};
 use simbdp_broker::queue::PublishError;
+use simbdp_broker::rabbitmq::RabbitDeadLetters;
+use simbdp_broker::{DeadLetters, Publisher};
 
 use crate::support::{
     Tenant, admin, heavy, message, names, publish_one, server, soon, take, until,
@@ -95,7 +96,13 @@ async fn totals_count_ready_and_unacknowledged_of_every_queue() {
     let mut consumer = tenant.consumer(2);
     take(&mut consumer).await;
     tenant.until_totals(1, 2).await;
+    let backlogs = tenant.admin.backlogs().await.unwrap();
+    let of = |queue| backlogs.get(&tenant.queues.vhost, queue);
+    let work = of(&tenant.queues.queue).unwrap();
+    assert_eq!((work.ready, work.unacknowledged), (1, 2));
+    assert_eq!(of("ingest.nobody"), None);
     let dead = tenant.totals(&tenant.queues.dead_letter_queue).await;
+    assert_eq!(of(&tenant.queues.dead_letter_queue), Some(&dead));
     let empty = QueueTotals {
         name: tenant.queues.dead_letter_queue.clone(),
         ready: 0,
@@ -160,6 +167,10 @@ async fn a_rejected_message_lands_in_the_dead_letter_queue() {
     assert!(taken.delivery.acker.reject(options).await.unwrap());
     let dead_letters = &tenant.queues.dead_letter_queue;
     until(|| async { tenant.totals(dead_letters).await.ready == 1 }).await;
-    let mut consumer = crate::support::consumer(tenant.source(), dead_letters, 1);
-    assert_eq!(take(&mut consumer).await.message, message("poison"));
+    let letters = RabbitDeadLetters::new(tenant.source());
+    let mut reader = letters.open(dead_letters).await.unwrap();
+    let letter = reader.next().await.unwrap().unwrap();
+    assert_eq!(letter.message, message("poison"));
+    assert_eq!(letter.broker_reason.as_deref(), Some("rejected"));
+    reader.close().await.unwrap();
 }
