@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The quick loop, a real API server, real databases and brokers on loopback, then the local cluster.
 # From an empty machine: it installs and builds what it needs. With SIMBDP_TEST_ALL=true also what LONGER names,
-# and each fault at the second of equal calls and at each of equal servers.
+# and each fault by itself, at the second of equal calls and at each of equal servers as well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -83,5 +83,5 @@ phase "chart"
 deploy/install.sh
 
 phase "on the cluster"
-cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=1 "${left_out[@]}"
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=32 "${left_out[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s

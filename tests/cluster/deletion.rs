@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
@@ -13,8 +14,9 @@ use simbdp_api::common::Engine;
 use simbdp_api::names::tenant_objects;
 use simbdp_api::{Broker, CoreDms, labels};
 
-use crate::harness::{QUICK, TestTenant, eventually, small_tenant};
+use crate::harness::{Cluster, QUICK, TestTenant, eventually, small_tenant};
 use crate::main_job::sample;
+use crate::turns;
 
 const OPERATOR: &str = "simbdp-operator";
 const OPERATOR_NAMESPACE: &str = "simbdp-system";
@@ -125,9 +127,8 @@ async fn volumes(tenant: &TestTenant) -> usize {
     all.iter().filter(of_tenant).count()
 }
 
-async fn ends(order: &[Part]) {
-    let tenant = TestTenant::named("omega", Engine::MongoDB).await;
-    let client = &tenant.cluster.client;
+async fn make(name: &str) -> TestTenant {
+    let tenant = TestTenant::own(name, Engine::MongoDB).await;
     let spec = small_tenant(Engine::MongoDB, "Delete");
     let applied = tenant.cluster.apply_tenant(&tenant.name, spec).await;
     applied.unwrap();
@@ -135,13 +136,12 @@ async fn ends(order: &[Part]) {
     tenant
         .pipeline("planes", sample("planes.yaml", "planes"))
         .await;
-    operators(client, 0).await;
-    for part in order {
-        delete_part(&tenant, *part).await;
-    }
-    operators(client, 2).await;
-    let start = Instant::now();
-    eventually(&format!("the end after {order:?}"), LIMIT, || async {
+    tenant
+}
+
+async fn ends(tenant: &TestTenant, order: &[Part]) {
+    let what = format!("the end after {order:?}");
+    eventually(&what, LIMIT, || async {
         let found = tenant
             .cluster
             .tenants()
@@ -149,7 +149,7 @@ async fn ends(order: &[Part]) {
             .await
             .unwrap();
         let namespace = tenant.cluster.namespace(&tenant.name).await;
-        match (found, namespace, volumes(&tenant).await) {
+        match (found, namespace, volumes(tenant).await) {
             (None, None, 0) => Ok(()),
             (found, namespace, volumes) => Err(format!(
                 "{:?}, {:?}, {volumes} volumes",
@@ -159,29 +159,40 @@ async fn ends(order: &[Part]) {
         }
     })
     .await;
-    println!("{order:?}: {:?}", start.elapsed());
 }
 
 #[tokio::test]
 async fn a_tenant_ends_in_whatever_order_its_parts_are_deleted() {
     use Part::{CoreDms, Namespace, Secrets, Tenant};
-    let client = TestTenant::alpha().await.cluster.client;
+    let client = Cluster::connect().await.client;
     let foreign = Foreign::make(&client).await;
     let before = foreign.seen().await;
-    for order in [
+    let orders = [
         [Secrets, CoreDms, Tenant, Namespace],
         [Namespace, Secrets, CoreDms, Tenant],
         [Tenant, Namespace, CoreDms, Secrets],
-    ] {
-        ends(&order).await;
+    ];
+    turns::with(turns::OWN).await;
+    let tenants = join_all(["omega", "omicron", "upsilon"].map(make)).await;
+    turns::alone().await;
+    operators(&client, 0).await;
+    for (tenant, order) in tenants.iter().zip(&orders) {
+        for part in order {
+            delete_part(tenant, *part).await;
+        }
     }
+    operators(&client, 2).await;
+    let start = Instant::now();
+    let all = tenants.iter().zip(&orders);
+    join_all(all.map(|(tenant, order)| ends(tenant, order))).await;
+    println!("all ended after {:?}", start.elapsed());
     assert_eq!(foreign.seen().await, before);
     delete(foreign.namespaces, Foreign::NAMESPACE).await;
 }
 
 #[tokio::test]
 async fn a_broker_that_a_tenant_uses_waits_for_it_and_goes_then() {
-    let tenant = TestTenant::named("psi", Engine::MongoDB).await;
+    let tenant = TestTenant::own("psi", Engine::MongoDB).await;
     let client = tenant.cluster.client.clone();
     let brokers: Api<Broker> = Api::all(client.clone());
     let broker = json!({
