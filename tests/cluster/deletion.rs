@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
@@ -127,8 +126,9 @@ async fn volumes(tenant: &TestTenant) -> usize {
     all.iter().filter(of_tenant).count()
 }
 
-async fn make(name: &str) -> TestTenant {
-    let tenant = TestTenant::own(name, Engine::MongoDB).await;
+async fn ends(order: &[Part]) {
+    let tenant = TestTenant::own("omega", Engine::MongoDB).await;
+    let client = &tenant.cluster.client;
     let spec = small_tenant(Engine::MongoDB, "Delete");
     let applied = tenant.cluster.apply_tenant(&tenant.name, spec).await;
     applied.unwrap();
@@ -136,12 +136,13 @@ async fn make(name: &str) -> TestTenant {
     tenant
         .pipeline("planes", sample("planes.yaml", "planes"))
         .await;
-    tenant
-}
-
-async fn ends(tenant: &TestTenant, order: &[Part]) {
-    let what = format!("the end after {order:?}");
-    eventually(&what, LIMIT, || async {
+    operators(client, 0).await;
+    for part in order {
+        delete_part(&tenant, *part).await;
+    }
+    operators(client, 2).await;
+    let start = Instant::now();
+    eventually(&format!("the end after {order:?}"), LIMIT, || async {
         let found = tenant
             .cluster
             .tenants()
@@ -149,7 +150,7 @@ async fn ends(tenant: &TestTenant, order: &[Part]) {
             .await
             .unwrap();
         let namespace = tenant.cluster.namespace(&tenant.name).await;
-        match (found, namespace, volumes(tenant).await) {
+        match (found, namespace, volumes(&tenant).await) {
             (None, None, 0) => Ok(()),
             (found, namespace, volumes) => Err(format!(
                 "{:?}, {:?}, {volumes} volumes",
@@ -159,33 +160,23 @@ async fn ends(tenant: &TestTenant, order: &[Part]) {
         }
     })
     .await;
+    println!("{order:?}: {:?}", start.elapsed());
 }
 
 #[tokio::test]
 async fn a_tenant_ends_in_whatever_order_its_parts_are_deleted() {
     use Part::{CoreDms, Namespace, Secrets, Tenant};
+    turns::alone().await;
     let client = Cluster::connect().await.client;
     let foreign = Foreign::make(&client).await;
     let before = foreign.seen().await;
-    let orders = [
+    for order in [
         [Secrets, CoreDms, Tenant, Namespace],
         [Namespace, Secrets, CoreDms, Tenant],
         [Tenant, Namespace, CoreDms, Secrets],
-    ];
-    turns::with(turns::OWN).await;
-    let tenants = join_all(["omega", "omicron", "upsilon"].map(make)).await;
-    turns::alone().await;
-    operators(&client, 0).await;
-    for (tenant, order) in tenants.iter().zip(&orders) {
-        for part in order {
-            delete_part(tenant, *part).await;
-        }
+    ] {
+        ends(&order).await;
     }
-    operators(&client, 2).await;
-    let start = Instant::now();
-    let all = tenants.iter().zip(&orders);
-    join_all(all.map(|(tenant, order)| ends(tenant, order))).await;
-    println!("all ended after {:?}", start.elapsed());
     assert_eq!(foreign.seen().await, before);
     delete(foreign.namespaces, Foreign::NAMESPACE).await;
 }

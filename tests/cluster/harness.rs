@@ -247,6 +247,7 @@ pub fn small_tenant(engine: Engine, deletion_policy: &str) -> Value {
 }
 
 static ALPHA: OnceCell<()> = OnceCell::const_new();
+static BETA: OnceCell<()> = OnceCell::const_new();
 static MU: OnceCell<()> = OnceCell::const_new();
 
 impl TestTenant {
@@ -261,6 +262,11 @@ impl TestTenant {
     /// The tenant of tests that concern no engine.
     pub async fn alpha() -> Self {
         Self::of(Engine::Cassandra).await
+    }
+
+    /// Another tenant, to be kept apart from the first.
+    pub async fn beta() -> Self {
+        Self::shared("beta", Engine::Cassandra, &BETA).await
     }
 
     async fn shared(name: &str, engine: Engine, once: &OnceCell<()>) -> Self {

@@ -4,7 +4,6 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use simbdp_api::common::Engine;
 use simbdp_api::names::tenant_objects;
 
 use crate::harness::{QUICK, TestTenant, condition, eventually};
@@ -13,20 +12,17 @@ for_each_engine!(the_tenants_own_role_reads_its_tables_and_not_the_ledger);
 
 #[tokio::test]
 async fn credentials_of_one_tenant_fail_everywhere_at_another() {
-    let (alpha, mu) = (
-        TestTenant::alpha().await,
-        TestTenant::of(Engine::MongoDB).await,
-    );
+    let (alpha, beta) = (TestTenant::alpha().await, TestTenant::beta().await);
 
-    let mu_gateway = mu
+    let beta_gateway = beta
         .cluster
-        .service_url(&mu.name.namespace(), tenant_objects::GATEWAY, 8080)
+        .service_url(&beta.name.namespace(), tenant_objects::GATEWAY, 8080)
         .await;
     let token = alpha.token("loader").await;
     let answer = alpha
         .cluster
         .http
-        .get(format!("{mu_gateway}/v1/pipelines"))
+        .get(format!("{beta_gateway}/v1/pipelines"))
         .bearer_auth(token)
         .send()
         .await
@@ -39,10 +35,10 @@ async fn credentials_of_one_tenant_fail_everywhere_at_another() {
     let password = alpha
         .secret(tenant_objects::COREDMS_BINDING, "password")
         .await;
-    let refused = mu.database_as(&user, &password).await;
-    assert!(refused.is_err(), "alpha's role logs in to mu's database");
+    let refused = beta.database_as(&user, &password).await;
+    assert!(refused.is_err(), "alpha's role logs in to beta's database");
 
-    let broker = mu
+    let broker = beta
         .cluster
         .service_url("simbdp-system", "broker-default", 5672)
         .await;
@@ -61,8 +57,8 @@ async fn credentials_of_one_tenant_fail_everywhere_at_another() {
         .await
         .expect("alpha's user opens alpha's virtual host");
     own.close(200, "done".into()).await.unwrap();
-    let foreign = open(mu.name.vhost()).await;
-    assert!(foreign.is_err(), "alpha's user opens mu's virtual host");
+    let foreign = open(beta.name.vhost()).await;
+    assert!(foreign.is_err(), "alpha's user opens beta's virtual host");
 }
 
 /// Waits until the self-test of a tenant says so, about the other one.
@@ -86,11 +82,9 @@ async fn verified(tenant: &TestTenant, expected: (&str, &str), other: &str) {
 async fn check_again(tenant: &TestTenant) {
     let jobs: Api<Job> = Api::namespaced(tenant.cluster.client.clone(), &tenant.name.namespace());
     let params = DeleteParams::background();
-    match jobs.delete(tenant_objects::ISOLATION, &params).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 404 => {}
-        Err(error) => panic!("{error}"),
-    }
+    jobs.delete(tenant_objects::ISOLATION, &params)
+        .await
+        .unwrap();
 }
 
 async fn set_internal_token(tenant: &TestTenant, token: &str) {
@@ -105,28 +99,27 @@ async fn set_internal_token(tenant: &TestTenant, token: &str) {
 
 #[tokio::test]
 async fn the_self_test_finds_a_server_that_takes_anothers_credentials() {
-    let (alpha, mu) = (
-        TestTenant::alpha().await,
-        TestTenant::of(Engine::MongoDB).await,
-    );
+    let (alpha, beta) = (TestTenant::alpha().await, TestTenant::beta().await);
     // The network plugin of the local cluster enforces no policies, and that is told.
     let kept_apart = ("True", "CredentialsOnly");
-    // Whichever was there first knew nothing of the other.
-    check_again(&mu).await;
-    verified(&mu, kept_apart, "alpha").await;
+    verified(&beta, kept_apart, "alpha").await;
     check_again(&alpha).await;
-    verified(&alpha, kept_apart, "mu").await;
+    verified(&alpha, kept_apart, "beta").await;
 
-    let own = mu.secret(tenant_objects::INTERNAL, "token").await;
+    let own = beta.secret(tenant_objects::INTERNAL, "token").await;
     let foreign = alpha.secret(tenant_objects::INTERNAL, "token").await;
-    set_internal_token(&mu, &foreign).await;
+    set_internal_token(&beta, &foreign).await;
     let gateway = tenant_objects::GATEWAY;
-    eventually("mu's gateway takes alpha's token", QUICK, || async {
-        let pod = mu.cluster.pods(&mu.name.namespace()).get("gateway-0").await;
+    eventually("beta's gateway takes alpha's token", QUICK, || async {
+        let pod = beta
+            .cluster
+            .pods(&beta.name.namespace())
+            .get("gateway-0")
+            .await;
         let pod = pod.map_err(|error| error.to_string())?;
         let address = pod.status.and_then(|status| status.pod_ip).ok_or(gateway)?;
         let state = format!("http://{address}:8081/internal/state");
-        let asked = mu
+        let asked = beta
             .cluster
             .http
             .get(state)
@@ -140,9 +133,9 @@ async fn the_self_test_finds_a_server_that_takes_anothers_credentials() {
     })
     .await;
     check_again(&alpha).await;
-    verified(&alpha, ("False", "Breached"), "internal API of mu").await;
-    set_internal_token(&mu, &own).await;
-    mu.cluster.tenant_ready(&mu.name).await;
+    verified(&alpha, ("False", "Breached"), "internal API of beta").await;
+    set_internal_token(&beta, &own).await;
+    beta.cluster.tenant_ready(&beta.name).await;
 }
 
 async fn the_tenants_own_role_reads_its_tables_and_not_the_ledger(tenant: TestTenant) {
