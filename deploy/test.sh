@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 export PATH=$root/.local/bin:$PATH
-# One way to compile, so that nothing is compiled twice.
-export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true PROFILE=dev
+# One way to compile, so that nothing is compiled twice: clippy looks on.
+export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true PROFILE=dev RUSTC_WORKSPACE_WRAPPER=$root/deploy/clippy-driver.sh
 # A test that fails says what it waited for: the frames of the runtime would hide that.
 export RUST_BACKTRACE=0
 # Minutes each: members of a Cassandra that are restarted one by one, or come and go (those of a MongoDB always are).
@@ -83,5 +83,5 @@ phase "chart"
 deploy/install.sh
 
 phase "on the cluster"
-cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=32 "${left_out[@]}"
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=8 "${left_out[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s
