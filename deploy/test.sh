@@ -13,10 +13,13 @@ export RUST_BACKTRACE=0
 # Minutes each: members of a Cassandra that are restarted one by one, or come and go (those of a MongoDB always are).
 readonly LONGER=(members::cassandra::a_change scale::a_cassandra)
 left_out=()
+# Two of the four pairs run each engine and each broker; the others are run with SIMBDP_TEST_ALL=true.
+other_pairs=()
 if [[ ${SIMBDP_TEST_ALL:-} != true ]]; then
   for name in "${LONGER[@]}"; do
     left_out+=(--skip "$name")
   done
+  other_pairs=(--skip cassandra_kafka:: --skip mongodb_rabbitmq::)
 fi
 # It stops servers of pods, which run on this machine where the cluster is the local one.
 if [[ ${SIMBDP_CLUSTER:-local} != local ]]; then
@@ -51,7 +54,7 @@ phase "programs of the local cluster"
 deploy/local/build.sh
 
 # Most of it is fetched, while the quick loop computes.
-deploy/local/images.sh cassandra mongodb rabbitmq &>.local/log/images-of-servers.log &
+deploy/local/images.sh cassandra mongodb rabbitmq kafka &>.local/log/images-of-servers.log &
 images=$!
 trap wait EXIT
 
@@ -66,12 +69,13 @@ deploy/data.sh
 
 phase "real servers on loopback: an API server, databases, a broker, and the programs"
 SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra
+SIMBDP_KAFKA_HOME=$root/.local/images/kafka
 SIMBDP_MONGODB_ROOT=$(deploy/local/unpack.sh mongodb)
 SIMBDP_RABBITMQ_ROOT=$(deploy/local/unpack.sh rabbitmq)
-export SIMBDP_CASSANDRA_HOME SIMBDP_MONGODB_ROOT SIMBDP_RABBITMQ_ROOT
+export SIMBDP_CASSANDRA_HOME SIMBDP_KAFKA_HOME SIMBDP_MONGODB_ROOT SIMBDP_RABBITMQ_ROOT
 mapfile -t loopback < <(cargo metadata --no-deps --format-version 1 |
   jq --raw-output '.packages[].targets[] | select(.kind == ["test"]) | .name | select(. != "cluster" and . != "apiserver") | "--test", .')
-cargo test --workspace --features "$CARGO_FEATURES" "${loopback[@]}"
+cargo test --workspace --features "$CARGO_FEATURES" "${loopback[@]}" -- "${other_pairs[@]}"
 # Its tests wait more than they compute.
 cargo test --workspace --features "$CARGO_FEATURES" --test apiserver -- --test-threads=4 "${left_out[@]}"
 
@@ -84,3 +88,4 @@ deploy/install.sh
 phase "on the cluster"
 cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=1 "${left_out[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s
+kubectl delete brokers --selector simbdp.dev/test=true --wait --timeout=120s

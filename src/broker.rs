@@ -57,7 +57,7 @@ impl Controller for BrokerController {
             random_text,
         )
         .await?;
-        let prepared = build::build(&valid, &platform, &credentials.password);
+        let prepared = build::build(&valid, &platform, &credentials);
         let applied = apply::apply(&applier, prepared).await?;
         observe::observe(ctx, &applier, &valid, &applied, credentials, other_defaults).await
     }
@@ -101,7 +101,8 @@ pub fn platform(config: &Config, namespace: &str, version: &str) -> Platform {
             image: config.images.simbdp.clone(),
             pull_policy: config.image_pull_policy.as_str().to_owned(),
         },
-        repository: config.images.rabbitmq.clone(),
+        rabbitmq: config.images.rabbitmq.clone(),
+        kafka: config.images.kafka.clone(),
         version: version.to_owned(),
     }
 }

@@ -128,7 +128,7 @@ fn context(
             pod: args.pod_name.clone(),
         },
         coredms: Arc::new(simbdp_coredms::Connectors::new()),
-        broker: Arc::new(simbdp_broker::rabbitmq::RabbitConnector::new()?),
+        broker: Arc::new(simbdp_broker::Connectors::new()?),
         exec: Arc::new(PodExec::new(client.clone())),
         gateways: Arc::new(HttpGateways::new()?),
         metrics: Metrics::default(),

@@ -14,15 +14,15 @@ export GOTOOLCHAIN=auto
 readonly PROGRAMS=$HERE/programs
 KUBE_NAMES=(etcd kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubectl kubelet)
 
-# PROGRAM=PACKAGE: what must be on the machine.
+# PROGRAM=PACKAGE, or FILE=PACKAGE: what must be on the machine.
 DEBIAN_PROGRAMS=(containerd=containerd runc=runc nft=nftables iptables=iptables conntrack=conntrack
 	ip=iproute2 jq=jq unzip=unzip openssl=openssl buildah=buildah debootstrap=debootstrap skopeo=skopeo umoci=umoci
-	/usr/lib/cni/bridge=containernetworking-plugins)
+	/usr/lib/cni/bridge=containernetworking-plugins /usr/include/openssl/ssl.h=libssl-dev)
 
 missing_packages() {
 	local pair
 	for pair in "${DEBIAN_PROGRAMS[@]}"; do
-		if ! command -v "${pair%%=*}" >/dev/null; then
+		if [[ ! -e ${pair%%=*} ]] && ! command -v "${pair%%=*}" >/dev/null; then
 			echo "${pair#*=}"
 		fi
 	done

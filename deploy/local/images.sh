@@ -23,6 +23,7 @@ reference() {
 	cassandra) echo "docker.io/library/cassandra:$CASSANDRA_TAG" ;;
 	mongodb) echo "docker.io/library/mongo:$MONGODB_TAG" ;;
 	rabbitmq) echo "docker.io/library/rabbitmq:$RABBITMQ_TAG" ;;
+	kafka) echo "docker.io/apache/kafka:$KAFKA_TAG" ;;
 	simbdp) echo "docker.io/simbdp/simbdp:$(product_version)" ;;
 	*) fail "there is no image called '$1'" ;;
 	esac
@@ -31,7 +32,7 @@ reference() {
 # base_of NAME: the image it is built on, if that is one of ours.
 base_of() {
 	case $1 in
-	cassandra | mongodb | simbdp) echo base ;;
+	cassandra | kafka | mongodb | simbdp) echo base ;;
 	rabbitmq) echo base-rabbitmq ;;
 	esac
 }
@@ -94,7 +95,7 @@ release_storage() {
 trap release_storage EXIT
 names=("$@")
 if ((${#names[@]} == 0)); then
-	names=(simbdp cassandra mongodb rabbitmq)
+	names=(simbdp cassandra mongodb rabbitmq kafka)
 fi
 for name in "${names[@]}"; do
 	if [[ $name == simbdp ]]; then

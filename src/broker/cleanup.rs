@@ -37,7 +37,7 @@ pub async fn cleanup(
         });
     }
     let namespace = Some(namespace);
-    let labels = selector_text(&node_labels(&name));
+    let labels = selector_text(&node_labels(broker.spec.broker_type, &name));
     let gone = applier
         .delete_own::<StatefulSet>(namespace, &names::workload(&name), broker)
         .await?;

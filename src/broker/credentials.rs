@@ -1,8 +1,10 @@
-//! Credentials [IO]: the administrator's password and the Erlang cookie, generated once. They are in the
+//! Credentials [IO]: the administrator's password and what nodes know each other by, generated once. They are in the
 //! configuration, so they are there before anything is built.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use simbdp_api::Broker;
 use simbdp_broker::admin::ManagementConnection;
 
 use super::build::owned;
@@ -13,12 +15,15 @@ use crate::apply::{Applier, ApplyError, text};
 use crate::context::Context;
 
 /// What a broker is built and asked with. Never logged: `Debug` is not derived.
+#[derive(Clone, Default)]
 pub struct Credentials {
     /// The administrator's password.
     pub password: String,
+    /// What nodes know each other by.
+    pub nodes: String,
 }
 
-/// The Erlang cookie and the administrator's login, in this order [pure]. `fresh` makes a text that nobody can guess.
+/// What nodes know each other by, and the administrator's login, in this order [pure]. `fresh` makes a text that nobody can guess.
 pub fn secrets(
     broker: &ValidatedBroker,
     namespace: &str,
@@ -36,13 +41,17 @@ pub fn secrets(
         ),
         ..Default::default()
     };
-    let cookie = [(names::COOKIE, fresh())];
+    let nodes = [(names::nodes_secret_key(broker.broker_type), fresh())];
     let login = [
         (names::USERNAME, names::ADMIN.to_owned()),
         (names::PASSWORD, fresh()),
     ];
     [
-        secret(names::cookie_secret(&broker.name), "Opaque", &cookie),
+        secret(
+            names::nodes_secret(broker.broker_type, &broker.name),
+            "Opaque",
+            &nodes,
+        ),
         secret(
             names::admin_secret(&broker.name),
             "kubernetes.io/basic-auth",
@@ -59,29 +68,35 @@ pub async fn ensure(
     version: &str,
     fresh: fn() -> String,
 ) -> Result<Credentials, Error> {
-    let [cookie, admin] = secrets(broker, namespace, version, fresh);
-    applier.ensure_secret(&cookie).await?;
+    let [nodes, admin] = secrets(broker, namespace, version, fresh);
+    let nodes = applier.ensure_secret(&nodes).await?;
     let admin = applier.ensure_secret(&admin).await?;
-    let password = text(&admin, names::PASSWORD).ok_or_else(|| Error::MissingKey {
-        secret: names::admin_secret(&broker.name),
-        key: names::PASSWORD,
-    })?;
-    Ok(Credentials { password })
+    let entry = |secret: &Secret, key| {
+        text(secret, key).ok_or_else(|| Error::MissingKey {
+            secret: secret.metadata.name.clone().unwrap_or_default(),
+            key,
+        })
+    };
+    Ok(Credentials {
+        password: entry(&admin, names::PASSWORD)?,
+        nodes: entry(&nodes, names::nodes_secret_key(broker.broker_type))?,
+    })
 }
 
-/// Where a Broker's management API is and who logs in; [`None`] while its administrator has no Secret.
+/// Where a Broker's administrator finds it and who logs in; [`None`] while its administrator has no Secret.
 pub async fn management(
     ctx: &Context,
-    broker: &str,
+    broker: &Broker,
 ) -> Result<Option<ManagementConnection>, ApplyError> {
+    let name = broker.name_any();
     let namespace = &ctx.identity.namespace;
     let secret = ctx
         .applier(super::MANAGER)
-        .get::<Secret>(Some(namespace), &names::admin_secret(broker))
+        .get::<Secret>(Some(namespace), &names::admin_secret(&name))
         .await?;
     Ok(secret.and_then(|secret| {
         Some(ManagementConnection {
-            url: names::management_url(broker, namespace),
+            url: names::management_url(broker.spec.broker_type, &name, namespace),
             username: text(&secret, names::USERNAME)?,
             password: text(&secret, names::PASSWORD)?,
         })

@@ -25,7 +25,7 @@ pub fn status(broker: &Broker, outcome: &Result<Observed, Error>) -> (BrokerStat
                 endpoint: Some(observed.endpoint.clone()),
                 ..Default::default()
             };
-            let mut facts = node_facts(observed);
+            let mut facts = node_facts(broker, observed);
             facts.extend(default_fact(broker, observed));
             (status, Facts::replacing(facts))
         }
@@ -68,11 +68,13 @@ pub fn teardown_status(
     )
 }
 
-fn node_facts(observed: &Observed) -> Vec<Fact> {
+fn node_facts(broker: &Broker, observed: &Observed) -> Vec<Fact> {
     let problems = explain(&observed.nodes);
     match &observed.answer {
         Some(Ok(version)) => ready(&format!(
-            "RabbitMQ {version} answers; it has one node, so queues survive its process and not its volume"
+            "{} {version} answers; {}",
+            broker.spec.broker_type.as_str(),
+            what_survives(observed)
         )),
         Some(Err(error)) => reconciling(broker_reason(error), &error.to_string()),
         None if problems.is_empty() => reconciling("NodeStarting", "the node is being created"),
@@ -80,6 +82,16 @@ fn node_facts(observed: &Observed) -> Vec<Fact> {
             serious(&observed.nodes).unwrap_or("NodeStarting"),
             &problems,
         ),
+    }
+}
+
+fn what_survives(observed: &Observed) -> &'static str {
+    match (observed.wanted, observed.ready()) {
+        (1, _) => "it has one node, so queues survive its process and not its volume",
+        (wanted, ready) if ready < wanted => {
+            "not all of its nodes are ready: queues are taken while two of three are"
+        }
+        _ => "queues survive any one node",
     }
 }
 

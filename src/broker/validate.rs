@@ -2,13 +2,20 @@
 
 use kube::ResourceExt;
 use simbdp_api::Broker;
+use simbdp_api::broker::BrokerType;
 
 use crate::coredms::validate::{Invalid as Quantity, bytes, cpu};
 use crate::error::{Class, Classified};
 
 const MIB: u64 = 1 << 20;
-/// RabbitMQ alone takes about 140 MiB.
-const LEAST_MEMORY: u64 = 256 * MIB;
+
+/// RabbitMQ alone takes about 140 MiB, Kafka with its smallest heap about 350.
+fn least_memory(broker_type: BrokerType) -> u64 {
+    match broker_type {
+        BrokerType::RabbitMQ => 256 * MIB,
+        BrokerType::Kafka => 512 * MIB,
+    }
+}
 
 /// A Broker that cannot be run as declared.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -18,11 +25,24 @@ pub enum Invalid {
     Quantity(#[from] Quantity),
     /// A node would not start.
     #[error(
-        "spec.resources.limits.memory ({limit}) is too little for a node: give it 256Mi or more"
+        "spec.resources.limits.memory ({limit}) is too little for a node: give it {least} or more"
     )]
     TooLittleMemory {
         /// The limit.
         limit: String,
+        /// What it needs.
+        least: String,
+    },
+    /// A number of nodes that this kind of broker is not run with.
+    #[error(
+        "spec.nodes ({nodes}) must be {}",
+        match broker_type { BrokerType::RabbitMQ => "1 for a RabbitMQ", BrokerType::Kafka => "1 or 3 for a Kafka" }
+    )]
+    Nodes {
+        /// Kind of broker.
+        broker_type: BrokerType,
+        /// Nodes asked for.
+        nodes: u16,
     },
     /// One pipeline's queue could fill the volume.
     #[error(
@@ -44,6 +64,7 @@ impl Classified for Invalid {
         match self {
             Self::Quantity(error) => error.reason(),
             Self::TooLittleMemory { .. } => "TooLittleMemory",
+            Self::Nodes { .. } => "Nodes",
             Self::QueueAboveStorage { .. } => "QueueAboveStorage",
         }
     }
@@ -67,6 +88,10 @@ pub struct NodeNeeds {
 /// A Broker that can be run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedBroker {
+    /// Kind of broker.
+    pub broker_type: BrokerType,
+    /// Nodes.
+    pub nodes: u16,
     /// The object: owner of what is built.
     pub object: Broker,
     /// Name.
@@ -89,13 +114,23 @@ pub fn validate(broker: &Broker) -> Result<ValidatedBroker, Invalid> {
             storage: crate::objects::memory(needs.storage).0,
         });
     }
+    check_nodes(broker)?;
     Ok(ValidatedBroker {
+        broker_type: broker.spec.broker_type,
+        nodes: broker.spec.nodes,
         object: broker.clone(),
         name: broker.name_any(),
-        version: broker.spec.version.clone(),
+        version: broker.spec.version().to_owned(),
         needs,
         storage_class: broker.spec.storage.storage_class_name.clone(),
     })
+}
+
+fn check_nodes(broker: &Broker) -> Result<(), Invalid> {
+    match (broker.spec.broker_type, broker.spec.nodes) {
+        (_, 1) | (BrokerType::Kafka, 3) => Ok(()),
+        (broker_type, nodes) => Err(Invalid::Nodes { broker_type, nodes }),
+    }
 }
 
 fn node_needs(broker: &Broker) -> Result<NodeNeeds, Invalid> {
@@ -115,11 +150,11 @@ fn node_needs(broker: &Broker) -> Result<NodeNeeds, Invalid> {
         memory_limit,
         storage: bytes(&broker.spec.storage.size, "storage.size")?,
     };
-    check(needs)?;
+    check(needs, least_memory(broker.spec.broker_type))?;
     Ok(needs)
 }
 
-fn check(needs: NodeNeeds) -> Result<(), Invalid> {
+fn check(needs: NodeNeeds, least: u64) -> Result<(), Invalid> {
     let text = |bytes| crate::objects::memory(bytes).0;
     if needs.memory > needs.memory_limit {
         return Err(Invalid::Quantity(Quantity::RequestAboveLimit {
@@ -135,9 +170,10 @@ fn check(needs: NodeNeeds) -> Result<(), Invalid> {
             limit: crate::objects::cpu(limit).0,
         }));
     }
-    match needs.memory_limit < LEAST_MEMORY {
+    match needs.memory_limit < least {
         true => Err(Invalid::TooLittleMemory {
             limit: text(needs.memory_limit),
+            least: text(least),
         }),
         false => Ok(()),
     }

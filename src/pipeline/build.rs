@@ -27,6 +27,9 @@ const COMPONENT: &str = "ingest";
 /// Longest time that an ingest app may hold one file: above the largest file at the slowest rate.
 const CONSUMER_TIMEOUT_MS: u64 = 24 * 3_600 * 1_000;
 
+/// Consumers that can share a pipeline's work. No broker asks for less, and a topic's partitions cost little.
+const CONSUMERS: u16 = 4;
+
 /// Every object of a pipeline in the tenant's namespace.
 #[derive(Clone, Debug)]
 pub struct Resources<State> {
@@ -62,6 +65,7 @@ pub fn queues(tenant: &TenantName, pipeline: &PipelineName, max_bytes: u64) -> P
         dead_letter_queue: pipeline.dead_letter_queue(),
         max_bytes,
         consumer_timeout_ms: CONSUMER_TIMEOUT_MS,
+        consumers: CONSUMERS,
     }
 }
 

@@ -10,6 +10,7 @@ use super::error::PlanError;
 use super::look::look;
 use super::report::Section;
 use super::scene::{Scene, put};
+use crate::broker::credentials::Credentials;
 use crate::broker::{MANAGER, build::build, credentials, validate};
 use crate::error::Classified;
 
@@ -39,7 +40,7 @@ pub async fn apply(
     for secret in &secrets {
         builder.once(secret)?;
     }
-    builder.broker(build(&valid, &platform, ""))?;
+    builder.broker(build(&valid, &platform, &Credentials::default()))?;
     look(scene, builder.built, true, section).await
 }
 

@@ -107,7 +107,7 @@ async fn of_broker(
         return Ok(());
     }
     let uid = broker.uid().unwrap_or_default();
-    let claims = node_labels(&name);
+    let claims = node_labels(broker.spec.broker_type, &name);
     for found in inventory(&scene.cluster, &scene.platform.namespace).await? {
         let claimed = found.item.kind == CLAIM && found.has(&claims);
         if claimed || found.owners.contains(&uid) {

@@ -81,8 +81,7 @@ pub async fn broker_admin(
     ctx: &Context,
     broker: &Broker,
 ) -> Result<Option<Arc<dyn BrokerAdmin>>, Error> {
-    let name = broker.name_any();
-    let Some(connection) = crate::broker::management(ctx, &name).await? else {
+    let Some(connection) = crate::broker::management(ctx, broker).await? else {
         return Ok(None);
     };
     Ok(Some(ctx.broker.connect(&connection).await?))

@@ -96,7 +96,15 @@ impl Memory {
         vhost: &str,
         admin: impl AsyncFnOnce() -> Result<Arc<dyn BrokerAdmin>, AdminError>,
     ) -> Result<Arc<Vec<QueueTotals>>, AdminError> {
-        let ask = async { Ok(Arc::new(admin().await?.queue_totals(vhost).await?)) };
+        let ask = async {
+            let admin = admin().await?;
+            let totals = Arc::new(admin.queue_totals(vhost).await?);
+            // It only gives disk space back: the next look does so again.
+            if let Err(error) = admin.trim(vhost).await {
+                tracing::warn!(broker, vhost, %error, "what is done with stays in the broker for now");
+            }
+            Ok(totals)
+        };
         self.totals
             .try_get_with(format!("{broker}/{vhost}"), ask)
             .await

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::ResourceExt;
+use simbdp_api::broker::BrokerType;
 use simbdp_api::common::{Engine, ObjectRef, Quantity, QuantityError, StorageSpec};
 use simbdp_api::coredms::CoreDmsSpec;
 use simbdp_api::names::{NameError, TenantName};
@@ -26,6 +28,10 @@ pub struct ValidatedTenant {
     pub coredms: Database,
     /// Name of the Broker that holds the tenant's queues.
     pub broker: String,
+    /// Its kind.
+    pub broker_type: BrokerType,
+    /// Most bytes of a queue there.
+    pub max_queue_bytes: u64,
     /// Who may use the gateway.
     pub users: Vec<User>,
     /// What the tenant may use at most.
@@ -226,14 +232,17 @@ pub fn validate(
     };
     check_users(&spec.users)?;
     check_quota(&spec.quota, members(&database)?, &gateway)?;
+    let asked = spec.broker.reference.as_ref().map(|r| r.name.as_str());
+    let broker = choose_broker(asked, brokers, current.broker.as_deref())?;
+    let found = brokers.iter().find(|found| found.name_any() == broker);
     Ok(ValidatedTenant {
         name,
         coredms: database,
-        broker: choose_broker(
-            spec.broker.reference.as_ref().map(|r| r.name.as_str()),
-            brokers,
-            current.broker.as_deref(),
-        )?,
+        broker,
+        broker_type: found
+            .map(|found| found.spec.broker_type)
+            .unwrap_or_default(),
+        max_queue_bytes: found.map_or(u64::MAX, |found| max_queue_bytes(found)),
         users: spec.users.clone(),
         quota: spec.quota.clone(),
         ceilings: ceilings(tenant)?,
@@ -350,6 +359,11 @@ fn check_users(users: &[User]) -> Result<(), Invalid> {
 }
 
 /// Broker by name, else the one that already holds the queues, else the one marked default.
+/// Most bytes of a queue in this Broker.
+pub fn max_queue_bytes(broker: &Broker) -> u64 {
+    broker.spec.max_queue_size.bytes().unwrap_or(u64::MAX)
+}
+
 fn choose_broker(
     wanted: Option<&str>,
     brokers: &[Broker],

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use simbdp_api::common::{Conditions, Engine};
 use simbdp_api::names::{TenantName, tenant_objects};
 use simbdp_api::wire::rest::{FileRecord, FileState, UploadResult};
-use simbdp_api::{IngestPipeline, Tenant, labels};
+use simbdp_api::{Broker, IngestPipeline, Tenant, labels};
 use tokio::sync::OnceCell;
 
 use crate::database::Database;
@@ -122,6 +122,24 @@ impl Cluster {
             .await
     }
 
+    /// Applies the Broker of tests that are run with Kafka; does not wait.
+    pub async fn apply_kafka(&self) {
+        let object = json!({
+            "apiVersion": "simbdp.dev/v1alpha1", "kind": "Broker",
+            "metadata": {"name": KAFKA, "labels": {TEST_LABEL: "true"}},
+            "spec": {
+                "type": "Kafka", "storage": {"size": "1Gi"}, "maxQueueSize": "64Mi",
+                "resources": {"requests": {"cpu": "20m", "memory": "384Mi"}, "limits": {"memory": "768Mi"}},
+            },
+        });
+        let brokers: Api<Broker> = Api::all(self.client.clone());
+        let params = PatchParams::apply("cluster-test").force();
+        brokers
+            .patch(KAFKA, &params, &Patch::Apply(object))
+            .await
+            .unwrap();
+    }
+
     /// Applies an IngestPipeline from its spec, once one of that name that is being deleted is gone; does not wait for more.
     pub async fn apply_pipeline(
         &self,
@@ -220,6 +238,9 @@ pub fn condition(conditions: &Conditions, kind: &str) -> Option<(String, String,
     ))
 }
 
+/// The Broker of tests that are run with Kafka.
+pub const KAFKA: &str = "kafka";
+
 /// A tenant under test: two users, a database in the Development profile.
 #[derive(Clone)]
 pub struct TestTenant {
@@ -265,9 +286,15 @@ impl TestTenant {
     async fn shared(name: &str, engine: Engine, once: &OnceCell<()>) -> Self {
         let tenant = Self::named(name, engine).await;
         once.get_or_init(|| async {
+            let mut spec = small_tenant(engine, "Delete");
+            // Each kind of broker with one of the engines: the two know nothing of each other.
+            if engine == Engine::MongoDB {
+                tenant.cluster.apply_kafka().await;
+                spec["broker"] = json!({"ref": {"name": KAFKA}});
+            }
             tenant
                 .cluster
-                .apply_tenant(&tenant.name, small_tenant(engine, "Delete"))
+                .apply_tenant(&tenant.name, spec)
                 .await
                 .unwrap();
             tenant.cluster.tenant_ready(&tenant.name).await;

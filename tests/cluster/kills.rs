@@ -9,7 +9,7 @@ use simbdp_api::labels;
 use simbdp_api::names::tenant_objects;
 use simbdp_api::wire::rest::FileState;
 
-use crate::harness::{QUICK, SLOW, TestTenant, eventually};
+use crate::harness::{KAFKA, QUICK, SLOW, TestTenant, eventually};
 use crate::main_job::{WEATHER_DOUBLES, WEATHER_KEY, data, head, ndjson, planes_ndjson, sample};
 use crate::table::{Cells, differences, from_csv};
 
@@ -310,15 +310,23 @@ async fn a_cassandra_pod_that_is_asked_to_stop_drains_by_itself() {
 
 #[tokio::test]
 async fn the_rabbitmq_pod_killed_under_load() {
-    let tenant = TestTenant::alpha().await;
-    let selector = format!("{}=default", labels::BROKER);
+    the_pod_of_a_broker_killed_under_load(TestTenant::alpha().await, "default").await;
+}
+
+#[tokio::test]
+async fn the_kafka_pod_killed_under_load() {
+    the_pod_of_a_broker_killed_under_load(TestTenant::of(Engine::MongoDB).await, KAFKA).await;
+}
+
+async fn the_pod_of_a_broker_killed_under_load(tenant: TestTenant, broker: &str) {
+    let selector = format!("{}={broker}", labels::BROKER);
     let victim = tenant
         .cluster
         .pod_names("simbdp-system", &selector)
         .await
         .pop()
         .unwrap();
-    load_survives(&tenant, "kill-rabbitmq", "simbdp-system", &victim).await;
+    load_survives(&tenant, "kill-broker", "simbdp-system", &victim).await;
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ use crate::common::{Conditions, Quantity, Resources, StorageSpec};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.type == oldSelf.type").message("type is immutable: create another Broker"))]
+#[x_kube(validation = Rule::new("self.nodes == oldSelf.nodes").message("nodes cannot be changed: the nodes of a Kafka know each other from the start"))]
+#[x_kube(validation = Rule::new("self.nodes == 1 || self.type == 'Kafka'").message("nodes must be 1 for a RabbitMQ"))]
 #[x_kube(validation = Rule::new("self.storage == oldSelf.storage").message("storage cannot be changed: the volume is claimed once"))]
 pub struct BrokerSpec {
     /// What kind of broker it is. Immutable.
@@ -39,13 +41,17 @@ pub struct BrokerSpec {
     /// Whether tenants that name no Broker get this one.
     #[serde(default)]
     pub default: bool,
-    /// Version of the broker; the tag of the official image.
-    #[serde(default = "default_rabbitmq_version")]
+    /// Version of the broker; the tag of the official image. By default 4.0 for RabbitMQ and 4.1 for Kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), pattern(r"^[0-9]+(\.[0-9]+){0,2}$"))]
-    pub version: String,
-    /// Volume of the node.
+    pub version: Option<String>,
+    /// Nodes: 1, or 3 of a Kafka, which then keeps everything three times and confirms what two have. Immutable.
+    #[serde(default = "default_nodes")]
+    #[schemars(extend("enum" = [1, 3]))]
+    pub nodes: u16,
+    /// Volume of a node.
     pub storage: StorageSpec,
-    /// Resources of the node.
+    /// Resources of a node.
     #[serde(default)]
     pub resources: Resources,
     /// Most bytes that one pipeline's queue holds before the gateway answers 429.
@@ -59,10 +65,32 @@ pub enum BrokerType {
     /// RabbitMQ with quorum queues.
     #[default]
     RabbitMQ,
+    /// Kafka in KRaft mode: a topic for each queue.
+    Kafka,
 }
 
-fn default_rabbitmq_version() -> String {
-    "4.0".into()
+impl BrokerSpec {
+    /// Version that is run.
+    pub fn version(&self) -> &str {
+        self.version.as_deref().unwrap_or(match self.broker_type {
+            BrokerType::RabbitMQ => "4.0",
+            BrokerType::Kafka => "4.1",
+        })
+    }
+}
+
+impl BrokerType {
+    /// As a person writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RabbitMQ => "RabbitMQ",
+            Self::Kafka => "Kafka",
+        }
+    }
+}
+
+fn default_nodes() -> u16 {
+    1
 }
 
 fn default_max_queue_size() -> Quantity {
@@ -83,7 +111,7 @@ pub struct BrokerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub nodes: Option<String>,
-    /// AMQP address inside the cluster, host and port.
+    /// Address inside the cluster for clients, host and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub endpoint: Option<String>,

@@ -26,10 +26,11 @@ pub enum AdminError {
     },
 }
 
-/// Where the broker's management API is and who logs in.
+/// Where the broker's management is and who logs in.
 #[derive(Clone)]
 pub struct ManagementConnection {
-    /// Base URL, e.g. `http://broker.simbdp-system.svc:15672`.
+    /// Base URL of RabbitMQ's management API, e.g. `http://broker.simbdp-system.svc:15672`; or addresses of a Kafka,
+    /// e.g. `kafka://broker.simbdp-system.svc:9092`.
     pub url: String,
     /// Administrator.
     pub username: String,
@@ -72,8 +73,10 @@ pub struct PipelineQueues {
     pub dead_letter_queue: String,
     /// Most bytes in the work queue.
     pub max_bytes: u64,
-    /// Longest time a consumer may hold a message, milliseconds.
+    /// Longest time a consumer may hold a message, milliseconds. Kafka has no such limit.
     pub consumer_timeout_ms: u64,
+    /// Consumers that may work at the same time: the least number of a Kafka topic's partitions.
+    pub consumers: u16,
 }
 
 /// How full a queue is.
@@ -122,4 +125,8 @@ pub trait BrokerAdmin: Send + Sync {
     /// Every queue of a virtual host, in one call. RabbitMQ counts at intervals (5 s by default, setting
     /// `rabbit.quorum_tick_interval`): what was published or settled since then is not in it.
     async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError>;
+    /// Deletes what every consumer is done with, where the broker does not do so by itself: Kafka.
+    async fn trim(&self, _vhost: &str) -> Result<(), AdminError> {
+        Ok(())
+    }
 }

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use simbdp_api::mounts;
 use simbdp_api::names::TenantName;
-use simbdp_broker::ConnectionSource;
-use simbdp_broker::rabbitmq::{PublisherOptions, RabbitPublisher};
 use simbdp_coredms::{Database, binding};
 use tokio_util::sync::CancellationToken;
 
@@ -30,13 +28,12 @@ pub fn bind(root: &Path, tenant: &TenantName) -> anyhow::Result<Bound> {
     let directory = root.join(mounts::COREDMS_BINDING);
     let (connection, options) = binding::read(&directory)?;
     let database = simbdp_coredms::open(connection, options);
-    let source = ConnectionSource::binding(root.join(mounts::BROKER_BINDING));
-    let publisher = RabbitPublisher::new(source, PublisherOptions::default());
+    let publisher = simbdp_broker::publisher(root.join(mounts::BROKER_BINDING))?;
     Ok(Bound {
         backends: Backends {
             store: database.store(),
             ledger: database.ledger(&tenant.platform_keyspace()),
-            publisher: Arc::new(publisher),
+            publisher,
         },
         database,
         directory,

@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use simbdp_api::wire::config::Mode;
-use simbdp_broker::rabbitmq::{
-    ConsumerOptions, LinkOptions, PublisherOptions, RabbitConsumer, RabbitPublisher,
-};
-use simbdp_broker::{ConnectionSource, Consumer, Publisher};
+use simbdp_broker::{Consumer, Publisher};
 use simbdp_coredms::Ledger;
 use simbdp_coredms::store::Table;
 use tokio::net::TcpListener;
@@ -112,43 +109,32 @@ impl App {
         let common = Common {
             ledger,
             table,
-            publisher: self.publisher(),
+            publisher: simbdp_broker::publisher(&self.settings.broker)?,
             retry,
         };
         self.readiness
             .broker_connected(common.publisher.clone(), self.args.pipeline.queue());
         match config.mode {
             Mode::Batch(_) => {
-                let consumer = self.consumer(1);
+                let consumer = self.consumer(1)?;
                 self.batch(common, rows)?.run(consumer).await;
             }
             Mode::Stream(ref constraints) => {
                 let prefetch = self.args.messages.prefetch(constraints.max_message_size);
-                let consumer = self.consumer(prefetch);
+                let consumer = self.consumer(prefetch)?;
                 self.stream(common, rows, consumer, prefetch).run().await;
             }
         }
         Ok(())
     }
 
-    fn source(&self) -> ConnectionSource {
-        ConnectionSource::binding(self.settings.broker.clone())
-    }
-
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        Arc::new(RabbitPublisher::new(
-            self.source(),
-            PublisherOptions::default(),
-        ))
-    }
-
-    fn consumer(&self, prefetch: u16) -> Box<dyn Consumer> {
-        let options = ConsumerOptions {
-            link: LinkOptions::default(),
-            queue: self.args.pipeline.queue(),
+    fn consumer(&self, prefetch: u16) -> anyhow::Result<Box<dyn Consumer>> {
+        let queue = self.args.pipeline.queue();
+        Ok(simbdp_broker::consumer(
+            &self.settings.broker,
+            queue,
             prefetch,
-        };
-        Box::new(RabbitConsumer::new(self.source(), options))
+        )?)
     }
 
     fn dead_letters(&self, common: &Common) -> DeadLetters {

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use simbdp_api::broker::BrokerType;
 use simbdp_broker::Connection;
 use simbdp_broker::admin::ManagementConnection;
 use tempfile::TempDir;
@@ -162,11 +163,13 @@ impl RabbitMq {
     /// Where messages go, for this user.
     pub fn connection(&self, vhost: &str, username: &str, password: &str) -> Connection {
         Connection {
+            broker: BrokerType::RabbitMQ,
             host: "127.0.0.1".into(),
             port: self.ports.amqp,
             vhost: vhost.into(),
             username: username.into(),
             password: password.into(),
+            max_queue_bytes: None,
         }
     }
 

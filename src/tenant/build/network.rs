@@ -8,16 +8,17 @@ use simbdp_api::labels;
 use simbdp_api::mounts::{ADMIN_PORT, GATEWAY_INTERNAL_PORT, GATEWAY_PORT};
 
 use super::meta::{Owner, Platform};
-use crate::broker::names::AMQP_PORT;
+use crate::broker::names::client_port as broker_port;
 use crate::coredms::names::{client_port, member_port};
 use crate::coredms::place::DatabasePlace;
 use crate::network::{self, allow_from, allow_names, allow_to, any_namespace, pods, pods_in};
 use crate::objects::{Labels, selector};
+use crate::tenant::validate::ValidatedTenant;
 
 /// Every policy of a tenant's namespace.
 pub fn policies(
     owner: &Owner,
-    broker: &str,
+    tenant: &ValidatedTenant,
     place: &DatabasePlace,
     platform: &Platform,
 ) -> Vec<NetworkPolicy> {
@@ -27,8 +28,8 @@ pub fn policies(
     let mut policies = vec![
         deny,
         policy(owner, "dns", all(), vec![], vec![dns]),
-        gateway(owner, broker, place, platform),
-        ingest(owner, broker, place, platform),
+        gateway(owner, tenant, place, platform),
+        ingest(owner, tenant, place, platform),
     ];
     policies.extend(
         place
@@ -40,7 +41,7 @@ pub fn policies(
 
 fn gateway(
     owner: &Owner,
-    broker: &str,
+    tenant: &ValidatedTenant,
     place: &DatabasePlace,
     platform: &Platform,
 ) -> NetworkPolicy {
@@ -54,13 +55,13 @@ fn gateway(
             allow_from(vec![operator], &[GATEWAY_INTERNAL_PORT, ADMIN_PORT]),
             allow_from(vec![pods(&component("ingest"))], &[GATEWAY_INTERNAL_PORT]),
         ],
-        vec![to_database(owner, place), to_broker(broker, platform)],
+        vec![to_database(owner, place), to_broker(tenant, platform)],
     )
 }
 
 fn ingest(
     owner: &Owner,
-    broker: &str,
+    tenant: &ValidatedTenant,
     place: &DatabasePlace,
     platform: &Platform,
 ) -> NetworkPolicy {
@@ -73,7 +74,7 @@ fn ingest(
         vec![
             allow_to(vec![pods(&component("gateway"))], &[GATEWAY_INTERNAL_PORT]),
             to_database(owner, place),
-            to_broker(broker, platform),
+            to_broker(tenant, platform),
         ],
     )
 }
@@ -115,11 +116,11 @@ fn to_database(owner: &Owner, place: &DatabasePlace) -> NetworkPolicyEgressRule 
     allow_to(peers, &[place.port()])
 }
 
-fn to_broker(broker: &str, platform: &Platform) -> NetworkPolicyEgressRule {
-    let nodes = Labels::from([(labels::BROKER.to_owned(), broker.to_owned())]);
+fn to_broker(tenant: &ValidatedTenant, platform: &Platform) -> NetworkPolicyEgressRule {
+    let nodes = Labels::from([(labels::BROKER.to_owned(), tenant.broker.clone())]);
     allow_to(
         vec![pods_in(&platform.namespace, Some(&nodes))],
-        &[AMQP_PORT],
+        &[broker_port(tenant.broker_type)],
     )
 }
 

@@ -42,7 +42,7 @@ pub struct FileWork {
     pub accepted_at: i64,
 }
 
-/// Names of AMQP headers of a message in a queue; the body of a stream message is the record itself.
+/// Names of headers of a message in a queue; the body of a stream message is the record itself.
 pub mod headers {
     /// Version of the record, microseconds since 1970 (long).
     pub const VERSION: &str = "simbdp-version";
@@ -56,4 +56,6 @@ pub mod headers {
     pub const ATTEMPTS: &str = "simbdp-attempts";
     /// On a dead letter: when it was condemned, milliseconds since 1970 (long).
     pub const CONDEMNED_AT: &str = "simbdp-condemned-at";
+    /// Those that are numbers, for brokers whose headers are bytes.
+    pub const INTEGERS: [&str; 4] = [VERSION, ORDINAL, ATTEMPTS, CONDEMNED_AT];
 }

@@ -5,7 +5,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, ConnectionProperties};
 use simbdp_broker::Connection;
 
-use crate::support::{Tenant, message, publish_one, publisher, server};
+use crate::support::{Kind, Tenant, message, publish_one, publisher, server};
 
 fn uri(connection: &Connection) -> String {
     let Connection {
@@ -14,6 +14,7 @@ fn uri(connection: &Connection) -> String {
         vhost,
         username,
         password,
+        ..
     } = connection;
     format!("amqp://{username}:{password}@{host}:{port}/{vhost}")
 }
@@ -27,13 +28,16 @@ async fn channel(connection: &Connection) -> lapin::Result<(lapin::Connection, C
 
 #[tokio::test]
 async fn one_tenant_cannot_enter_the_virtual_host_of_another() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let (a, b) = (Tenant::new(&server).await, Tenant::new(&server).await);
     let mut crossed = a.connection.clone();
     crossed.vhost = b.connection.vhost.clone();
     let error = channel(&crossed).await.err().unwrap().to_string();
     assert!(error.contains("NOT_ALLOWED"), "{error}");
-    let intruder = publisher(simbdp_broker::ConnectionSource::fixed(crossed));
+    let intruder = publisher(
+        Kind::RabbitMq,
+        simbdp_broker::ConnectionSource::fixed(crossed),
+    );
     let refused = publish_one(&intruder, &b.queues.queue, message("x")).await;
     assert!(refused.unwrap_err().to_string().contains("NOT_ALLOWED"));
     b.until_totals(0, 0).await;
@@ -41,7 +45,7 @@ async fn one_tenant_cannot_enter_the_virtual_host_of_another() {
 
 #[tokio::test]
 async fn a_tenant_can_neither_declare_nor_delete_nor_read_other_queues() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     let refused = |result: Result<(), lapin::Error>| {
         let error = result.unwrap_err().to_string();
@@ -69,7 +73,7 @@ async fn a_tenant_can_neither_declare_nor_delete_nor_read_other_queues() {
 
 #[tokio::test]
 async fn a_tenant_has_no_more_connections_than_its_limit() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     let mut tenancy = tenant.tenancy();
     tenancy.max_connections = 2;

@@ -1,16 +1,21 @@
-//! Every result is the message's own.
-
-use std::sync::Arc;
+//! Every result is the message's own, with either broker.
 
 use futures::future::join_all;
-use simbdp_broker::Publisher;
 use simbdp_broker::queue::PublishError;
 
-use crate::support::{Tenant, heavy, message, server, soon, take};
+use crate::support::{Kind, Tenant, each_broker, heavy, message, server, soon, take};
 
-#[tokio::test]
-async fn what_is_confirmed_is_in_the_queue_whole_and_in_order() {
-    let server = server().await;
+each_broker!(
+    what_is_confirmed_is_in_the_queue_whole_and_in_order,
+    the_depth_is_what_waits_and_an_absent_queue_costs_nothing_else,
+    bodies_larger_than_a_frame_and_than_a_chunk_arrive_whole,
+    callers_at_a_time_never_get_the_results_of_others,
+    a_cancelled_publish_does_not_disturb_the_next,
+    a_message_that_amqp_could_not_carry_is_refused_and_the_others_go,
+);
+
+async fn what_is_confirmed_is_in_the_queue_whole_and_in_order(kind: Kind) {
+    let server = server(kind).await;
     let tenant = Tenant::new(&server).await;
     let sent: Vec<_> = (0..700).map(|n| message(&format!("s:{n}"))).collect();
     let publisher = tenant.publisher();
@@ -23,9 +28,8 @@ async fn what_is_confirmed_is_in_the_queue_whole_and_in_order() {
     }
 }
 
-#[tokio::test]
-async fn the_depth_is_what_waits_and_an_absent_queue_costs_nothing_else() {
-    let server = server().await;
+async fn the_depth_is_what_waits_and_an_absent_queue_costs_nothing_else(kind: Kind) {
+    let server = server(kind).await;
     let tenant = Tenant::new(&server).await;
     let publisher = tenant.publisher();
     let queue = &tenant.queues.queue;
@@ -39,9 +43,8 @@ async fn the_depth_is_what_waits_and_an_absent_queue_costs_nothing_else() {
     assert_eq!(soon(publisher.depth(queue)).await, Ok(2));
 }
 
-#[tokio::test]
-async fn bodies_larger_than_a_frame_and_than_a_chunk_arrive_whole() {
-    let server = server().await;
+async fn bodies_larger_than_a_frame_and_than_a_chunk_arrive_whole(kind: Kind) {
+    let server = server(kind).await;
     let tenant = Tenant::new(&server).await;
     let sent: Vec<_> = [0, 1, 131_072, 1 << 20, 3 << 20]
         .iter()
@@ -56,11 +59,10 @@ async fn bodies_larger_than_a_frame_and_than_a_chunk_arrive_whole() {
     }
 }
 
-#[tokio::test]
-async fn callers_at_a_time_never_get_the_results_of_others() {
-    let server = server().await;
+async fn callers_at_a_time_never_get_the_results_of_others(kind: Kind) {
+    let server = server(kind).await;
     let tenant = Tenant::new(&server).await;
-    let publisher = Arc::new(tenant.publisher());
+    let publisher = tenant.publisher();
     let calls = (0..200).map(|n| {
         let publisher = publisher.clone();
         let absent = n % 2 == 0;
@@ -83,9 +85,8 @@ async fn callers_at_a_time_never_get_the_results_of_others() {
     tenant.until_totals(200, 0).await;
 }
 
-#[tokio::test]
-async fn a_cancelled_publish_does_not_disturb_the_next() {
-    let server = server().await;
+async fn a_cancelled_publish_does_not_disturb_the_next(kind: Kind) {
+    let server = server(kind).await;
     let tenant = Tenant::new(&server).await;
     let publisher = tenant.publisher();
     let queue = tenant.queues.queue.as_str();
@@ -105,9 +106,8 @@ async fn a_cancelled_publish_does_not_disturb_the_next() {
     tenant.until_totals(51, 0).await;
 }
 
-#[tokio::test]
-async fn a_message_that_amqp_cannot_carry_is_refused_and_the_others_go() {
-    let server = server().await;
+async fn a_message_that_amqp_could_not_carry_is_refused_and_the_others_go(kind: Kind) {
+    let server = server(kind).await;
     let tenant = Tenant::new(&server).await;
     let publisher = tenant.publisher();
     let batch = vec![message("a"), message(&"x".repeat(300)), message("b")];

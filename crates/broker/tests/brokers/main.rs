@@ -1,12 +1,11 @@
-//! Against a real RabbitMQ: one server for all tests, which kill it one at a time.
+//! Against real servers of each kind: one server for all tests, which kill it one at a time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod consuming;
-mod isolation;
+mod kafka;
 mod loss;
-mod proxy;
 mod publishing;
 mod queues;
+mod rabbitmq;
 mod support;
-mod tenancy;

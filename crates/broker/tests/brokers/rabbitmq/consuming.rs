@@ -1,30 +1,17 @@
-//! Taking, acknowledging, handing back, and what becomes of it when the connection changes.
+//! What becomes of deliveries when a connection, or a prefetch, changes; acknowledgement out of turn.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::FutureExt;
+use simbdp_broker::Consumer;
 use simbdp_broker::queue::Tag;
 use simbdp_broker::rabbitmq::{ConsumerOptions, LinkOptions, RabbitConsumer};
-use simbdp_broker::{Consumer, Delivery};
 
-use crate::support::{Tenant, server, soon, take, until};
-
-fn ids(deliveries: &[Delivery]) -> BTreeSet<&str> {
-    deliveries.iter().map(|d| d.message.id.as_str()).collect()
-}
-
-async fn take_many(consumer: &mut RabbitConsumer, count: usize) -> Vec<Delivery> {
-    let mut taken = Vec::new();
-    while taken.len() < count {
-        taken.push(take(consumer).await);
-    }
-    taken
-}
+use crate::support::{Kind, Tenant, ids, server, soon, take, take_many, until};
 
 #[tokio::test]
 async fn acknowledged_messages_are_gone_and_the_others_come_again() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     tenant.fill(&["a", "b", "c", "d", "e"]).await;
     let mut consumer = tenant.consumer(10);
@@ -44,23 +31,8 @@ async fn acknowledged_messages_are_gone_and_the_others_come_again() {
 }
 
 #[tokio::test]
-async fn every_hand_back_is_counted() {
-    let server = server().await;
-    let tenant = Tenant::new(&server).await;
-    tenant.fill(&["a"]).await;
-    let mut consumer = tenant.consumer(1);
-    // More often than the broker's own limit of 20.
-    for returns in 0..30 {
-        let delivery = take(&mut consumer).await;
-        assert_eq!(delivery.returns, returns);
-        consumer.hand_back(&[delivery.tag]).await.unwrap();
-    }
-    tenant.until_totals(0, 1).await;
-}
-
-#[tokio::test]
 async fn tags_of_a_lost_connection_are_void() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     tenant.fill(&["a", "b"]).await;
     let mut consumer = tenant.consumer(10);
@@ -93,7 +65,7 @@ async fn tags_of_a_lost_connection_are_void() {
 
 #[tokio::test]
 async fn a_loss_between_calls_is_told_by_the_acknowledgement() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     tenant.fill(&["a"]).await;
     let mut consumer = tenant.consumer(10);
@@ -116,7 +88,7 @@ async fn a_loss_between_calls_is_told_by_the_acknowledgement() {
 
 #[tokio::test]
 async fn a_smaller_prefetch_gives_back_what_was_not_taken_yet() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     tenant.fill(&["a", "b", "c", "d"]).await;
     let mut consumer = tenant.consumer(10);
@@ -137,52 +109,8 @@ async fn a_smaller_prefetch_gives_back_what_was_not_taken_yet() {
 }
 
 #[tokio::test]
-async fn a_stopped_consumer_takes_nothing_and_settles_what_it_holds() {
-    let server = server().await;
-    let tenant = Tenant::new(&server).await;
-    tenant.fill(&["a", "b", "c"]).await;
-    let mut consumer = tenant.consumer(10);
-    let held = take_many(&mut consumer, 2).await;
-    consumer.stop().await.unwrap();
-    consumer.stop().await.unwrap();
-    assert!(soon(consumer.next()).await.is_err());
-    let mut other = tenant.consumer(1);
-    assert_eq!(take(&mut other).await.message.id, "c");
-    consumer.ack(&[held[0].tag]).await.unwrap();
-    consumer.hand_back(&[held[1].tag]).await.unwrap();
-    tenant.until_totals(1, 1).await;
-}
-
-#[tokio::test]
-async fn waiting_for_a_delivery_can_be_given_up_at_any_point() {
-    let server = server().await;
-    let tenant = Tenant::new(&server).await;
-    let sent: Vec<String> = (0..100).map(|n| n.to_string()).collect();
-    let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
-    tenant.fill(&sent).await;
-    let mut consumer = tenant.consumer(7);
-    let mut taken = Vec::new();
-    soon(async {
-        while taken.len() < sent.len() {
-            // Polled once and dropped, from connecting to the last delivery.
-            match consumer.next().now_or_never() {
-                Some(delivery) => {
-                    let delivery = delivery.unwrap();
-                    consumer.ack(&[delivery.tag]).await.unwrap();
-                    taken.push(delivery);
-                }
-                None => tokio::task::yield_now().await,
-            }
-        }
-    })
-    .await;
-    assert_eq!(ids(&taken), sent.into_iter().collect());
-    tenant.until_totals(0, 0).await;
-}
-
-#[tokio::test]
 async fn heartbeats_go_on_while_the_caller_is_busy() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     tenant.fill(&["a"]).await;
     let link = LinkOptions {
@@ -194,32 +122,10 @@ async fn heartbeats_go_on_while_the_caller_is_busy() {
         queue: tenant.queues.queue.clone(),
         prefetch: 1,
     };
-    let mut consumer = RabbitConsumer::new(tenant.source(), options);
+    let mut consumer: Box<dyn Consumer> = Box::new(RabbitConsumer::new(tenant.source(), options));
     let delivery = take(&mut consumer).await;
     // The work itself: three times as long as the server waits for a sign of life.
     tokio::time::sleep(Duration::from_secs(6)).await;
     consumer.ack(&[delivery.tag]).await.unwrap();
     tenant.until_totals(0, 0).await;
-}
-
-#[tokio::test]
-async fn a_deleted_queue_ends_the_wait_and_its_return_resumes_it() {
-    let server = server().await;
-    let tenant = Tenant::new(&server).await;
-    tenant.fill(&["a"]).await;
-    let mut consumer = tenant.consumer(1);
-    let delivery = take(&mut consumer).await;
-    consumer.ack(&[delivery.tag]).await.unwrap();
-    let queues = &tenant.queues;
-    let deleted =
-        tenant
-            .admin
-            .delete_queues(&queues.vhost, &queues.queue, &queues.dead_letter_queue);
-    deleted.await.unwrap();
-    assert!(soon(consumer.next()).await.is_err());
-    assert!(consumer.next().now_or_never().is_none());
-    tenant.admin.ensure_queues(queues).await.unwrap();
-    tenant.fill(&["b"]).await;
-    assert_eq!(take(&mut consumer).await.message.id, "b");
-    until(|| async { tenant.totals(&queues.queue).await.unacknowledged == 1 }).await;
 }

@@ -3,14 +3,14 @@
 use futures::FutureExt;
 use simbdp_broker::admin::{AdminConnector, AdminError, ManagementConnection};
 use simbdp_broker::rabbitmq::RabbitConnector;
-use simbdp_broker::{Connection, ConnectionSource, Consumer, Publisher};
+use simbdp_broker::{Connection, ConnectionSource};
 
-use crate::proxy::Proxy;
-use crate::support::{Tenant, admin, message, names, publish_one, server, soon, take, until};
+use super::proxy::Proxy;
+use crate::support::{Kind, Tenant, admin, message, names, publish_one, server, soon, take, until};
 
 #[tokio::test]
 async fn logging_in_tells_a_wrong_password_from_a_server_that_is_away() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let connector = RabbitConnector::new().unwrap();
     let right = server.management();
     let wrong = ManagementConnection {
@@ -38,7 +38,7 @@ async fn logging_in_tells_a_wrong_password_from_a_server_that_is_away() {
 
 #[tokio::test]
 async fn a_second_ensure_writes_nothing() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let proxy = Proxy::start(&server.management()).await;
     let admin = admin(&proxy.management).await;
     let (tenancy, queues) = names();
@@ -55,7 +55,7 @@ async fn a_second_ensure_writes_nothing() {
 
 #[tokio::test]
 async fn a_changed_password_is_the_only_write_and_replaces_the_former() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     let proxy = Proxy::start(&server.management()).await;
     let admin = admin(&proxy.management).await;
@@ -70,13 +70,14 @@ async fn a_changed_password_is_the_only_write_and_replaces_the_former() {
     let mut connection = tenant.connection.clone();
     connection.password = "another".into();
     let source = ConnectionSource::fixed(connection);
-    let publisher = crate::support::publisher(source);
+    let publisher = crate::support::publisher(Kind::RabbitMq, source);
     assert_eq!(publish_one(&publisher, queue, message("b")).await, Ok(()));
 }
 
 fn write_binding(directory: &std::path::Path, connection: &Connection) {
     let port = connection.port.to_string();
     for (name, value) in [
+        ("type", &"rabbitmq".to_owned()),
         ("host", &connection.host),
         ("port", &port),
         ("vhost", &connection.vhost),
@@ -89,17 +90,17 @@ fn write_binding(directory: &std::path::Path, connection: &Connection) {
 
 #[tokio::test]
 async fn a_rotated_password_needs_no_restart() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     let binding = tempfile::tempdir().unwrap();
     let source = ConnectionSource::binding(binding.path());
     let missing = source.read().await.err().unwrap().to_string();
-    assert!(missing.contains("port"), "{missing}");
+    assert!(missing.contains("type"), "{missing}");
     // The publisher is there before its binding is.
-    let publisher = crate::support::publisher(source.clone());
+    let publisher = crate::support::publisher(Kind::RabbitMq, source.clone());
     write_binding(binding.path(), &tenant.connection);
     until(|| publisher.ready()).await;
-    let mut consumer = crate::support::consumer(source, &tenant.queues.queue, 1);
+    let mut consumer = crate::support::consumer(Kind::RabbitMq, source, &tenant.queues.queue, 1);
     assert!(consumer.next().now_or_never().is_none());
 
     let mut rotated = tenant.connection.clone();
@@ -122,7 +123,7 @@ async fn a_rotated_password_needs_no_restart() {
 
 #[tokio::test]
 async fn a_suspended_tenancy_is_cut_off_and_finds_its_messages_when_it_is_back() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     tenant.fill(&["kept"]).await;
     let publisher = tenant.publisher();
@@ -156,7 +157,7 @@ async fn a_suspended_tenancy_is_cut_off_and_finds_its_messages_when_it_is_back()
 
 #[tokio::test]
 async fn a_dropped_tenancy_is_gone_and_dropping_it_again_is_fine() {
-    let server = server().await;
+    let server = server(Kind::RabbitMq).await;
     let tenant = Tenant::new(&server).await;
     let mut consumer = tenant.consumer(1);
     tenant.fill(&["lost"]).await;

@@ -1,0 +1,98 @@
+//! Chooses the broker: by the administrator's URL, or by the `type` of a binding.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use simbdp_api::broker::BrokerType;
+
+use crate::admin::{AdminConnector, AdminError, BrokerAdmin, ManagementConnection};
+use crate::kafka::{self, KafkaConnector, KafkaConsumer, KafkaPublisher};
+use crate::rabbitmq::{self, LinkOptions, RabbitConnector, RabbitConsumer, RabbitPublisher};
+use crate::source::{SourceError, broker_type};
+use crate::{Connection, ConnectionSource, Consumer, Publisher};
+
+/// Logs in to brokers of any kind.
+pub struct Connectors {
+    rabbitmq: RabbitConnector,
+    kafka: KafkaConnector,
+}
+
+impl Connectors {
+    /// Fails only when TLS cannot be set up.
+    pub fn new() -> Result<Self, AdminError> {
+        Ok(Self {
+            rabbitmq: RabbitConnector::new()?,
+            kafka: KafkaConnector,
+        })
+    }
+}
+
+#[async_trait]
+impl AdminConnector for Connectors {
+    async fn connect(
+        &self,
+        connection: &ManagementConnection,
+    ) -> Result<Arc<dyn BrokerAdmin>, AdminError> {
+        if connection.url.starts_with(kafka::SCHEME) {
+            self.kafka.connect(connection).await
+        } else {
+            self.rabbitmq.connect(connection).await
+        }
+    }
+}
+
+/// Whether a login is taken where these queues are: at the virtual host, or by a topic of that prefix.
+pub async fn try_enter(connection: Connection, patience: Duration) -> Result<(), String> {
+    match connection.broker {
+        BrokerType::RabbitMQ => rabbitmq::try_login(connection, patience).await,
+        BrokerType::Kafka => kafka::try_enter(&connection, patience).await,
+    }
+}
+
+/// A publisher for the broker of this binding. Called in a tokio runtime.
+pub fn publisher(binding: impl Into<PathBuf>) -> Result<Arc<dyn Publisher>, SourceError> {
+    let binding = binding.into();
+    let broker = broker_type(&binding)?;
+    let source = ConnectionSource::binding(binding);
+    Ok(match broker {
+        BrokerType::RabbitMQ => {
+            let options = rabbitmq::PublisherOptions::default();
+            Arc::new(RabbitPublisher::new(source, options))
+        }
+        BrokerType::Kafka => {
+            let options = kafka::PublisherOptions::default();
+            Arc::new(KafkaPublisher::new(source, options))
+        }
+    })
+}
+
+/// A consumer of a queue of the broker of this binding, with at most so many unacknowledged deliveries.
+pub fn consumer(
+    binding: impl Into<PathBuf>,
+    queue: String,
+    prefetch: u16,
+) -> Result<Box<dyn Consumer>, SourceError> {
+    let binding = binding.into();
+    let broker = broker_type(&binding)?;
+    let source = ConnectionSource::binding(binding);
+    Ok(match broker {
+        BrokerType::RabbitMQ => {
+            let options = rabbitmq::ConsumerOptions {
+                link: LinkOptions::default(),
+                queue,
+                prefetch,
+            };
+            Box::new(RabbitConsumer::new(source, options))
+        }
+        BrokerType::Kafka => {
+            let options = kafka::ConsumerOptions {
+                name: "simbdp".into(),
+                queue,
+                prefetch,
+            };
+            Box::new(KafkaConsumer::new(source, options))
+        }
+    })
+}

@@ -1,0 +1,25 @@
+//! Kafka 4: messages over librdkafka; administration, and what tells how full queues are, over Kafka's own protocol.
+
+mod admin;
+mod attempts;
+mod client;
+mod cluster;
+mod consumer;
+mod convert;
+mod fill;
+mod login;
+mod member;
+mod partition;
+mod plan;
+mod publisher;
+mod pump;
+mod records;
+mod topics;
+mod users;
+mod wire;
+
+pub use admin::{KafkaAdmin, KafkaConnector};
+pub use consumer::{ConsumerOptions, KafkaConsumer};
+pub use fill::try_enter;
+pub use login::{SCHEME, managed_url};
+pub use publisher::{KafkaPublisher, PublisherOptions};

@@ -1,0 +1,6 @@
+//! What Kafka alone does.
+
+mod consuming;
+mod direct;
+mod isolation;
+mod tenancy;

@@ -1,0 +1,7 @@
+//! What RabbitMQ alone does.
+
+mod consuming;
+mod isolation;
+mod proxy;
+mod queues;
+mod tenancy;
