@@ -83,5 +83,5 @@ phase "chart"
 deploy/install.sh
 
 phase "on the cluster"
-cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=1 "${left_out[@]}"
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=3 "${left_out[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s

@@ -178,8 +178,8 @@ mod tests {
                 "one unacknowledged message begins the cooldown anew",
                 BOUNDS,
                 1,
-                &[(0, 0), (57, 1), (60, 0), (117, 0), (120, 0)],
-                &[(120, 0)],
+                &[(0, 0), (57, 1), (60, 0), (116, 0), (117, 0)],
+                &[(117, 0)],
             ),
             (
                 "as many stay as the busiest look asked for",

@@ -45,10 +45,9 @@ pub async fn follow(ctx: Arc<Context>, stores: Stores) {
         watched.retain(|_, handle: &mut tokio::task::AbortHandle| !handle.is_finished());
         for broker in stores.brokers.state() {
             let name = broker.name_any();
-            if !watched.contains_key(&name) {
-                let task = watch(ctx.clone(), stores.clone(), name.clone());
-                watched.insert(name, watchers.spawn(task));
-            }
+            watched.entry(name).or_insert_with_key(|name| {
+                watchers.spawn(watch(ctx.clone(), stores.clone(), name.clone()))
+            });
         }
     }
 }

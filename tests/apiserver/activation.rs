@@ -123,6 +123,11 @@ async fn apps_come_with_what_waits_and_go_after_a_quiet_cooldown() {
     until_active(&world, "True", "Ingesting").await;
     fill(&world, "p", 900);
     assert_eq!(looks.after(Duration::ZERO).await, 3);
+    run_until(&world, "p", async || {
+        let pipeline = world.get::<IngestPipeline>(Some("tenant-acts"), "p").await;
+        pipeline.unwrap().status.unwrap().replicas == Some(3)
+    })
+    .await;
     // A reconcile applies the Deployment, and leaves the number alone.
     campaign::second_writes_nothing_of::<PipelineController>(&world, Some("tenant-acts"), "p")
         .await;

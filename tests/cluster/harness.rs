@@ -20,6 +20,7 @@ use tokio::sync::OnceCell;
 use crate::database::Database;
 use crate::engines::coredms;
 use crate::table::Cells;
+use crate::turns;
 
 /// Label of every Tenant that these tests make, so that the run can sweep up after itself.
 pub const TEST_LABEL: &str = "simbdp.dev/test";
@@ -57,6 +58,7 @@ impl Cluster {
     pub async fn connect() -> Self {
         // Both of rustls's providers are in the tree; one must be chosen. A second choice is refused and harmless.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        turns::together().await;
         let client = Client::try_default()
             .await
             .expect("KUBECONFIG names a cluster");
@@ -269,6 +271,7 @@ impl TestTenant {
 
     async fn shared(name: &str, engine: Engine, once: &OnceCell<()>) -> Self {
         let tenant = Self::named(name, engine).await;
+        turns::with(name).await;
         once.get_or_init(|| async {
             tenant
                 .cluster
@@ -278,7 +281,7 @@ impl TestTenant {
             tenant.cluster.tenant_ready(&tenant.name).await;
         })
         .await;
-        // One test at a time: the apps of those before would fill a small node.
+        // The apps of tests before would fill a small node.
         let pipelines = tenant.cluster.pipelines(&tenant.name);
         pipelines
             .delete_collection(&DeleteParams::default(), &ListParams::default())

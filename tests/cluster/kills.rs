@@ -12,6 +12,7 @@ use simbdp_api::wire::rest::FileState;
 use crate::harness::{QUICK, SLOW, TestTenant, eventually};
 use crate::main_job::{WEATHER_DOUBLES, WEATHER_KEY, data, head, ndjson, planes_ndjson, sample};
 use crate::table::{Cells, differences, from_csv};
+use crate::turns;
 
 for_each_engine!(
     a_member_killed_under_load,
@@ -310,6 +311,7 @@ async fn a_cassandra_pod_that_is_asked_to_stop_drains_by_itself() {
 
 #[tokio::test]
 async fn the_rabbitmq_pod_killed_under_load() {
+    turns::alone().await;
     let tenant = TestTenant::alpha().await;
     let selector = format!("{}=default", labels::BROKER);
     let victim = tenant

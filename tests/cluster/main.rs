@@ -1,5 +1,5 @@
 //! What users do, on a real cluster: the main job, isolation, bad input, kills, teardown.
-//! `make test` brings the cluster up, installs the chart and runs this; tests run one after the other.
+//! `make test` brings the cluster up, installs the chart and runs this; tests of different tenants run at the same time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[macro_use]
@@ -26,3 +26,4 @@ mod pause;
 mod quorum;
 mod scale;
 mod table;
+mod turns;

@@ -126,7 +126,8 @@ async fn a_program_without_measure_fails_its_own_file_and_sees_nothing_that_is_s
         "batch": {},
         "app": {
             "image": image("clientstreamingestapp"),
-            "command": ["python3", "-c", SCRIPT],
+            "command": ["python3", "-c"],
+            "args": [SCRIPT],
             "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "96Mi"}},
         },
         "delivery": {"maxAttempts": 1},

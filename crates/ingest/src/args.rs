@@ -228,7 +228,8 @@ pub struct LoadArgs {
     /// `host:port` of members of the database, separated by commas.
     #[arg(long, value_delimiter = ',', required = true)]
     pub endpoints: Vec<String>,
-    /// Directory with the files `username` and `password`.
+    /// Directory with the files `type`, `username` and `password`, and `batch_size_warn_threshold` where members of a
+    /// Cassandra have another one than the default.
     #[arg(long)]
     pub binding: PathBuf,
     /// Format, where the name does not tell it.

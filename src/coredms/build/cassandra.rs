@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::EnvVar;
 
-use super::super::names::{self, CQL_PORT, DATACENTER, STORAGE_PORT, member, member_host};
+use super::super::names::{
+    self, BATCH_KIB, CQL_PORT, DATACENTER, STORAGE_PORT, member, member_host,
+};
 use super::super::validate::ValidatedCoreDms;
 use super::engine::{CONFIG, Server};
 use crate::objects::{
@@ -217,6 +219,7 @@ fn others(coredms: &ValidatedCoreDms, ordinal: u16) -> String {
 
 fn cassandra_yaml(coredms: &ValidatedCoreDms, ordinal: u16, seeds: &str) -> String {
     let (name, namespace) = (&coredms.name, &coredms.namespace);
+    let refused = 2 * BATCH_KIB;
     let mut yaml = format!(
         "\
 cluster_name: {namespace}.{name}
@@ -239,8 +242,8 @@ hints_directory: {DATA}/hints
 cdc_raw_directory: {DATA}/cdc_raw
 disk_failure_policy: die
 commit_failure_policy: die
-batch_size_warn_threshold: 50KiB
-batch_size_fail_threshold: 50KiB
+batch_size_warn_threshold: {BATCH_KIB}KiB
+batch_size_fail_threshold: {refused}KiB
 unlogged_batch_across_partitions_warn_threshold: 10000
 ",
     );

@@ -1,6 +1,7 @@
 //! Files through a program: its exit code decides, its output is what it says, and its faults are its file's own.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use simbdp_api::app::AppOutput;
 use simbdp_api::pipeline::Compression;
@@ -250,6 +251,21 @@ async fn one_that_reports_nonsense_fails() {
     assert!(outcome.error.unwrap().contains("no number of rows"));
 }
 
+/// A process that was killed ends a little later, and whoever reaps orphans here may not do it at all.
+async fn until_gone(process: &str) {
+    let gone = || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        status.is_empty() || status.contains(") Z ")
+    };
+    let wait = async {
+        while !gone() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), wait).await;
+    waited.unwrap_or_else(|_| panic!("process {process} goes on"));
+}
+
 #[tokio::test]
 async fn one_that_forks_leaves_nothing_behind() {
     let content = csv(5);
@@ -263,9 +279,7 @@ async fn one_that_forks_leaves_nothing_behind() {
     let children = program.read("children");
     assert_eq!(children.lines().count(), 3);
     for child in children.lines() {
-        // Whoever reaps orphans here may not have done it yet.
-        let status = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        assert!(status.is_empty() || status.contains(") Z "), "{status}");
+        until_gone(child).await;
     }
     program.end().await;
 }
@@ -353,7 +367,7 @@ async fn a_roll_out_ends_the_program_and_hands_the_file_back() {
     let program = Program::shell(AppOutput::None, script);
     let shutdown = Shutdown::new();
     let app = tokio::spawn(program.batch(&world, &shutdown));
-    let mut looks = tokio::time::interval(std::time::Duration::from_millis(10));
+    let mut looks = tokio::time::interval(Duration::from_millis(10));
     while !program.path("began").exists() {
         looks.tick().await;
     }
