@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Measures the ingest app against dsbulk on one database, decoding against the bare csv crate, and memory at rest.
+# Measures the ingest app against dsbulk on one database, decoding against the bare csv crate, memory at rest, and how
+# long the first message of a pipeline takes that rests.
 # Results go to .local/bench/*.json and as a table to docs/benchmarks.md. `bench.sh PART...` does only these of
-# decode, rest, load and report.
+# decode, rest, activation, load and report.
 # SIMBDP_BENCH_ROUNDS and SIMBDP_BENCH_ROWS: how often, and the rows of the larger file (3; 1,000,000).
 # SIMBDP_BENCH_INSTALLED=true: takes the cluster and the simbdp that runs in it as they are.
 set -euo pipefail
@@ -13,13 +14,13 @@ if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
 fi
 readonly DIRECTORY=.local/bench NAMESPACE=tenant-bench DSBULK_VERSION=1.10.0
 readonly ROUNDS=${SIMBDP_BENCH_ROUNDS:-3} ROWS=${SIMBDP_BENCH_ROWS:-1000000}
-readonly WARM_UP_ROWS=20000
+readonly ACTIVATIONS=5
 export PROFILE=${PROFILE:-release}
 binding=
 kept=true
 parts=("$@")
 if ((${#parts[@]} == 0)); then
-  parts=(decode rest load report)
+  parts=(decode rest activation load report)
 fi
 
 say() { printf '\n==> %s\n' "$*"; }
@@ -43,13 +44,11 @@ inputs() {
   cargo build --release --package simbdp-ingest --bins
   cargo build --release --package simbdp-coredms --example throughput
   deploy/data.sh
-  local rows
-  for rows in "$ROWS" "$WARM_UP_ROWS"; do
-    if [[ ! -f $DIRECTORY/million-$rows.csv || deploy/bench/million.py -nt $DIRECTORY/million-$rows.csv ]]; then
-      python3 deploy/bench/million.py "$rows" >"$DIRECTORY/million-$rows.part"
-      mv "$DIRECTORY/million-$rows.part" "$DIRECTORY/million-$rows.csv"
-    fi
-  done
+  local million=$DIRECTORY/million-$ROWS
+  if [[ ! -f $million.csv || deploy/bench/million.py -nt $million.csv ]]; then
+    python3 deploy/bench/million.py "$ROWS" >"$million.part"
+    mv "$million.part" "$million.csv"
+  fi
   pipeline deploy/bench/million.yaml | jq .spec.table >"$DIRECTORY/million.table.json"
   pipeline deploy/samples/flights.yaml | jq .spec.table >"$DIRECTORY/flights.table.json"
 }
@@ -67,9 +66,9 @@ tenant() {
   kept=false
   kubectl apply --filename deploy/bench/tenant.yaml
   kubectl wait --for=condition=Ready --timeout=600s tenant/bench
-  kubectl apply --filename deploy/bench/million.yaml
+  kubectl apply --filename deploy/bench/million.yaml --filename deploy/bench/first.yaml
   # The sample's, in this tenant.
-  local patch='{"metadata": {"namespace": "tenant-bench"}}'
+  local patch='{"metadata": {"namespace": "tenant-bench"}, "spec": {"scaling": {"minReplicas": 1, "maxReplicas": 1}}}'
   pipeline deploy/samples/flights.yaml "$patch" | kubectl apply --filename -
   kubectl --namespace "$NAMESPACE" wait --for=condition=Ready --timeout=300s ingestpipelines --all
   kubectl --namespace "$NAMESPACE" wait --for=condition=Available --timeout=120s deployments --all
@@ -106,6 +105,17 @@ rest() {
     resident "$NAMESPACE" app.kubernetes.io/component=gateway gateway simbdp-gateway
     resident "$NAMESPACE" app.kubernetes.io/component=ingest ingest simbdp-ingest
   } | jq --slurp --arg profile "$PROFILE" '{profile: $profile, pods: .}' | tee "$DIRECTORY/rest.json"
+}
+
+activation() {
+  say "the first message"
+  binding=$(mktemp --directory)
+  kubectl --namespace "$NAMESPACE" get secret user-bench --output 'jsonpath={.data.token}' | base64 --decode >"$binding/token"
+  local address
+  address=$(kubectl --namespace "$NAMESPACE" get service gateway --output 'jsonpath={.spec.clusterIP}')
+  python3 deploy/bench/activation.py --url "http://$address:8080" --token "$binding/token" --directory "$DIRECTORY" \
+    --rounds "$ACTIVATIONS"
+  rm -rf "$binding"
 }
 
 dsbulk() {
@@ -152,8 +162,7 @@ load() {
   logins "${hosts[@]}"
   .local/venv/bin/python deploy/bench/load.py --hosts "${hosts[@]}" --binding "$binding" --rounds "$ROUNDS" \
     --ingest target/release/simbdp-ingest --dsbulk "$DIRECTORY/dsbulk" --directory "$DIRECTORY" \
-    --flights .local/data/flights.csv --million "$DIRECTORY/million-$ROWS.csv" \
-    --warm-up "$DIRECTORY/million-$WARM_UP_ROWS.csv"
+    --flights .local/data/flights.csv --million "$DIRECTORY/million-$ROWS.csv"
 }
 
 machine() {
@@ -167,16 +176,17 @@ machine() {
 
 mkdir -p "$DIRECTORY"
 trap finish EXIT
-if wanted decode || wanted rest || wanted load; then
+if wanted decode || wanted rest || wanted activation || wanted load; then
   machine
   inputs
 fi
 if wanted decode; then decode; fi
-if wanted rest || wanted load; then
+if wanted rest || wanted activation || wanted load; then
   cluster
   tenant
 fi
 if wanted rest; then rest; fi
+if wanted activation; then activation; fi
 if wanted load; then load; fi
 if wanted report; then
   say "docs/benchmarks.md"

@@ -5,9 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 readonly NAMESPACE=${SIMBDP_NAMESPACE:-simbdp-system}
 
-helm upgrade --install simbdp-crds charts/simbdp-crds --namespace "$NAMESPACE" --create-namespace >/dev/null
-kubectl wait --for=condition=Established --timeout=60s \
-  crd/tenants.simbdp.dev crd/ingestpipelines.simbdp.dev crd/coredms.simbdp.dev crd/brokers.simbdp.dev >/dev/null
+helm upgrade --install simbdp-crds charts/simbdp-crds --namespace "$NAMESPACE" --create-namespace \
+  --wait --timeout 60s >/dev/null
 helm upgrade --install simbdp charts/simbdp --namespace "$NAMESPACE" \
   ${SIMBDP_REGISTRY:+--set "image.repository=$SIMBDP_REGISTRY/simbdp"} "$@" >/dev/null
 kubectl --namespace "$NAMESPACE" rollout status deployment/simbdp-operator --timeout=180s

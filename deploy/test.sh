@@ -54,7 +54,8 @@ phase "programs of the local cluster"
 deploy/local/build.sh
 
 # Most of it is fetched, while the quick loop computes.
-deploy/local/images.sh cassandra mongodb rabbitmq kafka &>.local/log/images-of-servers.log &
+deploy/local/images.sh cassandra mongodb rabbitmq kafka clientbatchingestapp clientstreamingestapp \
+  &>.local/log/images-of-servers.log &
 images=$!
 trap wait EXIT
 
@@ -86,6 +87,6 @@ phase "chart"
 deploy/install.sh
 
 phase "on the cluster"
-cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=1 "${left_out[@]}"
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=3 "${left_out[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s
 kubectl delete brokers --selector simbdp.dev/test=true --wait --timeout=120s

@@ -104,6 +104,8 @@ fn of_tenant(
         image: own().image,
         pull_policy: own().pull_policy,
         version: VERSION.to_owned(),
+        service: "simbdp-operator".to_owned(),
+        authority: None,
     };
     let valid = tenant::validate::validate(declared, brokers, &Current::default())?;
     let reference = declared.spec.coredms.reference.as_ref();

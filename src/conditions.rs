@@ -23,6 +23,8 @@ pub struct Fact {
     pub kind: &'static str,
     /// Whether it holds.
     pub holds: bool,
+    /// Whether it is known at all; where it is not, it does not hold either.
+    pub known: bool,
     /// Why, in CamelCase.
     pub reason: String,
     /// What a person should know or do.
@@ -35,6 +37,7 @@ impl Fact {
         Self {
             kind,
             holds: true,
+            known: true,
             reason: reason.to_owned(),
             message: message.to_owned(),
         }
@@ -48,8 +51,20 @@ impl Fact {
         }
     }
 
+    /// Nobody can tell now.
+    pub fn unknown(kind: &'static str, reason: &str, message: &str) -> Self {
+        Self {
+            known: false,
+            ..Self::not(kind, reason, message)
+        }
+    }
+
     fn status(&self) -> &'static str {
-        if self.holds { "True" } else { "False" }
+        match (self.known, self.holds) {
+            (false, _) => "Unknown",
+            (true, true) => "True",
+            (true, false) => "False",
+        }
     }
 }
 

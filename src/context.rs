@@ -1,10 +1,11 @@
 //! What every controller is given: the API server, the outside systems behind traits, the clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
+use crate::activation::authority::Authority;
 use crate::apply::Applier;
 use crate::config::Config;
 use crate::coredms::pulse::Pulses;
@@ -28,6 +29,8 @@ pub struct Identity {
     pub service_account: String,
     /// Pod of the operator.
     pub pod: String,
+    /// Service of the operator.
+    pub service: String,
 }
 
 /// What every controller is given.
@@ -58,6 +61,8 @@ pub struct Context {
     pub secrets: SecretsWatch,
     /// Databases that are asked how they are.
     pub pulses: Pulses,
+    /// The operator's own authority, once it is known.
+    pub authority: OnceLock<Authority>,
     /// What the controllers of Tenant and IngestPipeline remember.
     pub memory: Memory,
 }

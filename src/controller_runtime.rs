@@ -87,6 +87,7 @@ managed!(
     fn figures(&self) -> Figures {
         Figures {
             backlog: self.backlog,
+            dead_letters: self.dead_letters,
             rows: self.rows,
             rejected: self.rejected,
         }

@@ -11,6 +11,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::activation::watcher;
 use crate::broker::BrokerController;
 use crate::context::Context;
 use crate::controller_runtime::{Controller, after_failure, drive};
@@ -40,11 +41,18 @@ pub async fn run(
         () = shutdown.cancelled() => return,
         _ = stores.ready() => tracing::info!("every kind is listed; the controllers start"),
     }
+    let activated = stores.clone();
     tokio::join!(
         async {
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = ctx.pulses.follow(&triggers) => {}
+            }
+        },
+        async {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = watcher::follow(ctx.clone(), activated) => {}
             }
         },
         control::<BrokerController>(&ctx, stores.brokers, requests.brokers, &shutdown),

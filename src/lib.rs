@@ -2,6 +2,7 @@
 //! (dereference, validate, build, apply, observe, status), and what drives them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod activation;
 pub mod apply;
 pub mod broker;
 pub mod conditions;

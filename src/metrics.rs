@@ -44,11 +44,25 @@ struct Pipeline {
     name: String,
 }
 
+/// A change of the number of ingest apps.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Scaling {
+    direction: &'static str,
+}
+
+/// What came of a gateway's call.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Wake {
+    outcome: &'static str,
+}
+
 /// What an IngestPipeline's status counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Figures {
     /// Files or messages that wait.
     pub backlog: Option<i64>,
+    /// Messages in the dead-letter queue.
+    pub dead_letters: Option<i64>,
     /// Rows written.
     pub rows: Option<i64>,
     /// Rows and messages rejected.
@@ -66,8 +80,11 @@ pub struct Metrics {
     conditions: Family<Resource, Gauge>,
     leading: Gauge,
     backlog: Family<Pipeline, Gauge>,
+    dead_letters: Family<Pipeline, Gauge>,
     rows: Family<Pipeline, Gauge>,
     rejected: Family<Pipeline, Gauge>,
+    scalings: Family<Scaling, Counter>,
+    wakes: Family<Wake, Counter>,
     /// Series of each object, to be dropped with it.
     series: Mutex<Vec<Resource>>,
 }
@@ -82,6 +99,7 @@ impl Default for Metrics {
         let conditions = Family::default();
         let leading = Gauge::default();
         let (backlog, rows, rejected) = (Family::default(), Family::default(), Family::default());
+        let dead_letters = Family::default();
         registry.register("reconciles", "Reconciles that were run", reconciles.clone());
         registry.register(
             "reconcile_errors",
@@ -104,6 +122,11 @@ impl Default for Metrics {
             backlog.clone(),
         );
         registry.register(
+            "pipeline_dead_letters",
+            "Messages in the dead-letter queue of an IngestPipeline",
+            dead_letters.clone(),
+        );
+        registry.register(
             "pipeline_rows",
             "Rows that an IngestPipeline has written",
             rows.clone(),
@@ -112,6 +135,17 @@ impl Default for Metrics {
             "pipeline_rejected",
             "Rows or messages that an IngestPipeline has rejected",
             rejected.clone(),
+        );
+        let (scalings, wakes) = (Family::default(), Family::default());
+        registry.register(
+            "scalings",
+            "Changes of the number of ingest apps by what waits, by direction (out, in)",
+            scalings.clone(),
+        );
+        registry.register(
+            "wakes",
+            "Calls of gateways that publish after a pause, by outcome",
+            wakes.clone(),
         );
         registry.register("leading", "1 while this process leads", leading.clone());
         Self {
@@ -122,14 +156,28 @@ impl Default for Metrics {
             conditions,
             leading,
             backlog,
+            dead_letters,
             rows,
             rejected,
+            scalings,
+            wakes,
             series: Mutex::default(),
         }
     }
 }
 
 impl Metrics {
+    /// Notes another number of ingest apps.
+    pub fn scaled(&self, from: u16, to: u16) {
+        let direction = if to > from { "out" } else { "in" };
+        self.scalings.get_or_create(&Scaling { direction }).inc();
+    }
+
+    /// Notes a gateway's call.
+    pub fn woken(&self, outcome: &'static str) {
+        self.wakes.get_or_create(&Wake { outcome }).inc();
+    }
+
     /// Notes a reconcile.
     pub fn reconciled(&self, kind: &str, took: Duration, failure: Option<&Failure>) {
         let label = Kind {
@@ -174,6 +222,7 @@ impl Metrics {
         let label = pipeline(key);
         let families = [
             (&self.backlog, figures.backlog),
+            (&self.dead_letters, figures.dead_letters),
             (&self.rows, figures.rows),
             (&self.rejected, figures.rejected),
         ];
@@ -257,12 +306,16 @@ mod tests {
         let metrics = Metrics::default();
         let figures = Figures {
             backlog: Some(3),
+            dead_letters: Some(2),
             rows: Some(70),
             rejected: None,
         };
         metrics.figures(&key(), figures);
         let text = metrics.encode().unwrap();
         assert!(text.contains(r#"simbdp_operator_pipeline_backlog{namespace="n",name="c"} 3"#));
+        assert!(
+            text.contains(r#"simbdp_operator_pipeline_dead_letters{namespace="n",name="c"} 2"#)
+        );
         assert!(text.contains(r#"simbdp_operator_pipeline_rows{namespace="n",name="c"} 70"#));
         assert!(!text.contains("pipeline_rejected{"));
         metrics.forget(&key());

@@ -2,16 +2,22 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use backon::{ExponentialBuilder, Retryable};
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use simbdp_api::mounts::ADMIN_PORT;
+use simbdp_api::mounts::{ADMIN_PORT, WAKE_PORT};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::activation::authority::{self, Authority, AuthorityError};
+use crate::activation::serve::serve;
+use crate::activation::wake::Waker;
 use crate::config::Config;
 use crate::context::{Context, Identity};
 use crate::coredms::pulse::Pulses;
@@ -46,6 +52,12 @@ pub struct RunArgs {
     /// ServiceAccount of this operator
     #[arg(long, env = "SIMBDP_SERVICE_ACCOUNT", default_value = "simbdp")]
     pub service_account: String,
+    /// Service of this operator, by which gateways reach it
+    #[arg(long, env = "SIMBDP_SERVICE", default_value = "simbdp-operator")]
+    pub service: String,
+    /// Address at which gateways wake ingest apps, over TLS
+    #[arg(long, env = "SIMBDP_WAKE_ADDRESS", default_value_t = SocketAddr::from(([0, 0, 0, 0], WAKE_PORT)))]
+    pub wake_address: SocketAddr,
     /// Address of health, readiness and metrics
     #[arg(long, env = "SIMBDP_ADMIN_ADDRESS", default_value_t = SocketAddr::from(([0, 0, 0, 0], ADMIN_PORT)))]
     pub admin_address: SocketAddr,
@@ -65,13 +77,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let (triggers, requests) = channels();
     let ctx = Arc::new(context(client, config, &args, &triggers)?);
     let health = Arc::new(Health::default());
-    let listener = tokio::net::TcpListener::bind(args.admin_address)
+    let listener = TcpListener::bind(args.admin_address)
         .await
         .with_context(|| format!("cannot listen on {}", args.admin_address))?;
     let served = axum::serve(listener, router(ctx.clone(), health.clone()))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let serving = tokio::spawn(async move { served.await });
-    let outcome = operate(&ctx, &health, triggers, requests, &shutdown).await;
+    let waking = TcpListener::bind(args.wake_address)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.wake_address))?;
+    let outcome = operate(&ctx, &health, waking, (triggers, requests), &shutdown).await;
     shutdown.cancel();
     serving
         .await
@@ -83,14 +98,20 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 async fn operate(
     ctx: &Arc<Context>,
     health: &Arc<Health>,
-    triggers: Triggers,
-    requests: Requests,
+    waking: TcpListener,
+    (triggers, requests): (Triggers, Requests),
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    tokio::select! {
-        () = shutdown.cancelled() => return Ok(()),
-        () = health.ready(&ctx.client) => {}
-    }
+    let prepared = async {
+        health.ready(&ctx.client).await;
+        authority(ctx).await
+    };
+    let Some(authority) = shutdown.run_until_cancelled(prepared).await else {
+        return Ok(());
+    };
+    let tls = authority.server(authority::names(&ctx.identity))?;
+    let router = Waker::new(ctx.clone()).router();
+    tokio::spawn(serve(waking, tls, router, shutdown.clone()));
     let following = {
         let (health, client, shutdown) = (health.clone(), ctx.client.clone(), shutdown.clone());
         tokio::spawn(async move { health.follow(client, shutdown).await })
@@ -114,6 +135,22 @@ async fn operate(
     Ok(outcome?)
 }
 
+/// The operator's own authority: nothing is made for tenants before it is there.
+async fn authority(ctx: &Context) -> Authority {
+    let ensure = || authority::ensure(&ctx.client, &ctx.identity);
+    let policy = ExponentialBuilder::default()
+        .with_max_delay(Duration::from_secs(15))
+        .with_jitter()
+        .without_max_times();
+    let warn = |error: &AuthorityError, _| tracing::warn!(%error, "no authority yet");
+    loop {
+        // Tried without end; another round is for the type alone.
+        if let Ok(authority) = ensure.retry(policy).notify(warn).await {
+            return ctx.authority.get_or_init(|| authority).clone();
+        }
+    }
+}
+
 fn context(
     client: Client,
     config: Config,
@@ -126,6 +163,7 @@ fn context(
             namespace: args.namespace.clone(),
             service_account: args.service_account.clone(),
             pod: args.pod_name.clone(),
+            service: args.service.clone(),
         },
         coredms: Arc::new(simbdp_coredms::Connectors::new()),
         broker: Arc::new(simbdp_broker::Connectors::new()?),
@@ -137,6 +175,7 @@ fn context(
         backoff: Backoff::default(),
         secrets: SecretsWatch::new(client.clone(), Some(triggers.clone())),
         pulses: Pulses::default(),
+        authority: OnceLock::new(),
         memory: Memory::default(),
         client,
     })

@@ -1,7 +1,7 @@
 //! One watch per kind [IO]. What changes triggers a reconcile of what it belongs to; only this project's
 //! own custom resources are kept in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, LimitRange, Namespace, Pod, ResourceQuota, Service, ServiceAccount,
+    ConfigMap, LimitRange, Namespace, Pod, PodTemplateSpec, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -18,11 +18,12 @@ use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use simbdp_api::names::TenantName;
+use simbdp_api::names::{PipelineName, TenantName};
 use simbdp_api::tenant::Placement;
-use simbdp_api::{Broker, CoreDms, IngestPipeline, Tenant};
+use simbdp_api::{Broker, CoreDms, IngestPipeline, Tenant, labels};
 use tokio::task::JoinSet;
 
+use crate::activation::workload::Workload;
 use crate::conditions::{READY, holds};
 use crate::context::Context;
 use crate::controller_runtime::Managed;
@@ -42,6 +43,8 @@ pub struct Stores {
     pub coredms: Store<CoreDms>,
     /// Brokers.
     pub brokers: Store<Broker>,
+    /// Deployments of ingest apps, with what activation needs of them alone.
+    pub ingest: Store<Deployment>,
 }
 
 /// Starts every watch; they end when the set is dropped.
@@ -50,11 +53,13 @@ pub fn start(ctx: &Arc<Context>, triggers: &Triggers) -> (Stores, JoinSet<()>) {
     let (pipelines, pipeline_writer) = reflector::store();
     let (coredms, coredms_writer) = reflector::store();
     let (brokers, broker_writer) = reflector::store();
+    let (ingest, ingest_writer) = reflector::store();
     let stores = Stores {
         tenants,
         pipelines,
         coredms,
         brokers,
+        ingest,
     };
     let own = || Own {
         ctx: ctx.clone(),
@@ -66,6 +71,7 @@ pub fn start(ctx: &Arc<Context>, triggers: &Triggers) -> (Stores, JoinSet<()>) {
     tasks.spawn(own().follow(pipeline_writer, Stores::touched_by_pipeline));
     tasks.spawn(own().follow(coredms_writer, Stores::touched_by_coredms));
     tasks.spawn(own().follow(broker_writer, Stores::touched_by_broker));
+    tasks.spawn(ingest_apps(ctx.client.clone(), ingest_writer));
     children(&ctx.client, triggers, &mut tasks);
     tasks.spawn(namespaces(ctx.clone(), triggers.clone()));
     (stores, tasks)
@@ -78,6 +84,32 @@ impl Stores {
             && self.pipelines.wait_until_ready().await.is_ok()
             && self.coredms.wait_until_ready().await.is_ok()
             && self.brokers.wait_until_ready().await.is_ok()
+            && self.ingest.wait_until_ready().await.is_ok()
+    }
+
+    /// The pipelines of a Broker whose ingest apps are scaled.
+    pub fn workloads(&self, broker: &str) -> Vec<Workload> {
+        let uses = |tenant: &Tenant| {
+            let status = tenant.status.as_ref();
+            status.and_then(|status| status.broker.as_deref()) == Some(broker)
+        };
+        let tenants = self.tenants.state().into_iter();
+        let namespaces: HashSet<_> = tenants
+            .filter(|tenant| uses(tenant))
+            .filter_map(|tenant| TenantName::new(tenant.name_any()).ok())
+            .map(|tenant| tenant.namespace())
+            .collect();
+        let workload = |pipeline: &IngestPipeline| {
+            let namespace = pipeline.namespace()?;
+            let name = PipelineName::new(pipeline.name_any()).ok()?;
+            let reference = ObjectRef::new(&name.ingest_workload()).within(&namespace);
+            Workload::of(pipeline, &*self.ingest.get(&reference)?)
+        };
+        let pipelines = self.pipelines.state().into_iter();
+        pipelines
+            .filter(|pipeline| namespaces.contains(&pipeline.namespace().unwrap_or_default()))
+            .filter_map(|pipeline| workload(&pipeline))
+            .collect()
     }
 
     /// Its pipelines follow a Tenant's state, its Broker may wait for it to go, and others for a neighbour.
@@ -319,6 +351,30 @@ where
         match event {
             Ok(object) => triggers.child(&object.metadata).await,
             Err(error) => tracing::warn!(%error, kind = %K::kind(&()), "the watch pauses"),
+        }
+    }
+}
+
+/// Ingest apps: their numbers of replicas, which no metadata tells.
+async fn ingest_apps(client: Client, writer: reflector::store::Writer<Deployment>) {
+    let selector = format!("{MANAGED},{}=ingest", labels::APP_COMPONENT);
+    let mut events = watcher(
+        Api::<Deployment>::all(client),
+        watcher::Config::default().labels(&selector),
+    )
+    .default_backoff()
+    .modify(|ingest| {
+        ingest.metadata.managed_fields = None;
+        ingest.status = None;
+        if let Some(spec) = &mut ingest.spec {
+            spec.template = PodTemplateSpec::default();
+        }
+    })
+    .reflect(writer)
+    .boxed();
+    while let Some(event) = events.next().await {
+        if let Err(error) = event {
+            tracing::warn!(%error, kind = "Deployment", "the watch pauses");
         }
     }
 }

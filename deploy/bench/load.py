@@ -197,7 +197,6 @@ def parse():
     parser.add_argument("--directory", required=True, help="where files are read and written")
     parser.add_argument("--flights", required=True)
     parser.add_argument("--million", required=True)
-    parser.add_argument("--warm-up", required=True, help="a short file of the million's kind")
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 
@@ -214,12 +213,11 @@ def main():
     loaders = Loaders(arguments)
     results = []
     with Database(arguments.hosts, arguments.binding, partitions) as database:
-        # The members' code is compiled while they run: nobody should be the first.
-        database.empty("million")
-        warm_up = Input.read("million", arguments.warm_up, ("id",), [])
-        for loader in (OURS, DEFAULTS):
-            loaders.run(loader, warm_up, 0)
         for source in sources:
+            # The members' code is compiled while they run: nobody should be the first.
+            for loader in (OURS, DEFAULTS, REPLICA_SET):
+                database.empty(source.name)
+                loaders.run(loader, source, 0)
             runs = alternate(loaders, database, source, arguments.rounds)
             results.append({**summary(source, runs), "runs": [asdict(run) for run in runs]})
     text = json.dumps({"rounds": arguments.rounds, "inputs": results}, indent=2)

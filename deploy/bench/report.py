@@ -59,10 +59,23 @@ def rests(results):
     return table(["program", "pod", "resident at rest"], rows)
 
 
+def activations(results):
+    """From the first message to its row, and what of it is the start of a pod."""
+    zero, one, bare = results["zero"], results["one"], results["bare"]
+    rows = [
+        ["from no ingest app", f"{zero['seconds']:.2f} s", f"{zero['postSeconds'] * 1000:.0f} ms",
+         f"{zero['podSeconds']:.2f} s ({zero['podSeconds'] / zero['seconds']:.0%})", f"{zero['seconds'] - bare['seconds']:.2f} s"],
+        ["from one", f"{one['seconds']:.2f} s", f"{one['postSeconds'] * 1000:.0f} ms", "", ""],
+        ["a bare pod", f"{bare['seconds']:.2f} s", "", "", ""],
+    ]  # fmt: skip
+    return table(["", "until the row is read", "until the POST is answered", "until the pod's process runs", "above a bare pod"], rows)
+
+
 def text(directory):
     """Everything between the marks."""
     read = lambda name: json.loads(pathlib.Path(directory, name).read_text(encoding="utf-8"))
     machine, load, rest = read("machine.json"), read("load.json"), read("rest.json")
+    first = read("activation.json")
     decode = {name: read(f"decode-{name}.json") for name in ("million", "flights")}
     return f"""\
 `make bench`, on {machine['day']} at commit {machine['commit']}, on one machine for everything: {machine['cores']} cores of
@@ -78,6 +91,11 @@ Medians of {load['rounds']} rounds.
 On one core; medians of 5 rounds.
 
 {decodes(decode)}
+### The first message
+
+Medians of {first['rounds']} rounds.
+
+{activations(first)}
 ### Memory at rest
 
 Images of the profile `{rest['profile']}`.

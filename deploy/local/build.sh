@@ -17,7 +17,7 @@ KUBE_NAMES=(etcd kube-apiserver kube-controller-manager kube-proxy kube-schedule
 # PROGRAM=PACKAGE, or FILE=PACKAGE: what must be on the machine.
 DEBIAN_PROGRAMS=(containerd=containerd runc=runc nft=nftables iptables=iptables conntrack=conntrack
 	ip=iproute2 jq=jq unzip=unzip openssl=openssl buildah=buildah debootstrap=debootstrap skopeo=skopeo umoci=umoci
-	/usr/lib/cni/bridge=containernetworking-plugins /usr/include/openssl/ssl.h=libssl-dev)
+	/usr/lib/cni/bridge=containernetworking-plugins /usr/include/openssl/ssl.h=libssl-dev pkg-config=pkg-config)
 
 missing_packages() {
 	local pair

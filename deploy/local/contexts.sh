@@ -80,18 +80,62 @@ programs_directory() {
 	echo "${CARGO_TARGET_DIR:-$ROOT/target}/${PROFILE/#dev/debug}"
 }
 
+# host_target: what this machine's compiler compiles for.
+host_target() {
+	rustc --version --verbose | sed -n 's/^host: //p'
+}
+
+# launcher_directory: where the launcher is that is linked statically.
+launcher_directory() {
+	echo "${CARGO_TARGET_DIR:-$ROOT/target}/$(host_target)/${PROFILE/#dev/debug}"
+}
+
 # build_programs: by cargo, which knows best what is up to date. With CARGO_TESTS=true the tests as well, and
 # then dependencies have the features of both and are compiled once.
 build_programs() {
 	step "compile simbdp ($PROFILE)" cargo build --manifest-path "$ROOT/Cargo.toml" --workspace --bins \
 		${CARGO_TESTS:+--tests} --profile "$PROFILE" ${CARGO_FEATURES:+--features "$CARGO_FEATURES"}
+	step "compile the launcher ($PROFILE)" build_launcher
+}
+
+# build_launcher: it runs in images of tenants, with whatever C library or none. For a target that is named, flags hold for
+# what runs there alone, and all else stays compiled.
+build_launcher() {
+	local target flags
+	target=$(host_target)
+	flags=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$target")_RUSTFLAGS
+	env "$flags=-C target-feature=+crt-static" cargo build --manifest-path "$ROOT/Cargo.toml" \
+		--package simbdp-launcher --bins --target "$target" --profile "$PROFILE"
+	if readelf --program-headers "$(launcher_directory)/simbdp-launcher" | grep -q INTERP; then
+		fail "the launcher is not linked statically"
+	fi
 }
 
 inputs_simbdp() {
-	local directory
+	local directory launcher
 	directory=$(programs_directory)
+	launcher=$(launcher_directory)
 	(cd "$directory" && stat --format '%n %s %Y' "${PROGRAMS[@]}")
+	stat --format '%n %s %Y' "$launcher/simbdp-launcher"
 	echo "$directory"
+}
+
+inputs_clientbatchingestapp() { digest_of "$SAMPLES/clientbatchingestapp"; }
+
+# context_clientbatchingestapp: the sample, and the wheels that it needs on the base's Python.
+context_clientbatchingestapp() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	cp -r "$SAMPLES/clientbatchingestapp/." "$1"
+	python3 -m pip download --quiet --only-binary :all: --python-version 3.11 \
+		--requirement "$1/requirements.txt" --dest "$1/wheels"
+}
+
+inputs_clientstreamingestapp() { digest_of "$SAMPLES/clientstreamingestapp"; }
+context_clientstreamingestapp() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	cp -r "$SAMPLES/clientstreamingestapp/." "$1"
 }
 
 # context_simbdp: without debug information, which is nine tenths of their size.
@@ -103,4 +147,5 @@ context_simbdp() {
 	for program in "${PROGRAMS[@]}"; do
 		strip -o "$1/$program" "$directory/$program"
 	done
+	strip -o "$1/simbdp-launcher" "$(launcher_directory)/simbdp-launcher"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# images.sh [NAME...]: builds images and gives them to the node, if one runs. With SIMBDP_CLUSTER=current the image
-# simbdp goes to the registry that SIMBDP_REGISTRY names, by skopeo and its login.
+# images.sh [NAME...]: builds images and gives them to the node, if one runs. With SIMBDP_CLUSTER=current those that no
+# registry has go to the one that SIMBDP_REGISTRY names, by skopeo and its login.
 # What an image is made of is hashed; an unchanged image is not built again.
 set -euo pipefail
 # shellcheck source=lib.sh
@@ -11,6 +11,7 @@ source "$HERE/rootfs.sh"
 source "$HERE/contexts.sh"
 
 FILES=$ROOT/deploy/images
+SAMPLES=$ROOT/deploy/samples/apps
 
 # reference NAME: the name by which pods ask for the image.
 reference() {
@@ -25,6 +26,7 @@ reference() {
 	rabbitmq) echo "docker.io/library/rabbitmq:$RABBITMQ_TAG" ;;
 	kafka) echo "docker.io/apache/kafka:$KAFKA_TAG" ;;
 	simbdp) echo "docker.io/simbdp/simbdp:$(product_version)" ;;
+	client*ingestapp) echo "docker.io/simbdp/$1:0.1.0" ;;
 	*) fail "there is no image called '$1'" ;;
 	esac
 }
@@ -32,14 +34,17 @@ reference() {
 # base_of NAME: the image it is built on, if that is one of ours.
 base_of() {
 	case $1 in
-	cassandra | kafka | mongodb | simbdp) echo base ;;
+	cassandra | kafka | mongodb | simbdp | client*ingestapp) echo base ;;
 	rabbitmq) echo base-rabbitmq ;;
 	esac
 }
 
-# dockerfile_of NAME: both Debian bases are made by the same file.
+# dockerfile_of NAME: both Debian bases are made by the same file; tenants' own apps are samples.
 dockerfile_of() {
-	echo "$FILES/${1/base-rabbitmq/base}/Dockerfile"
+	case $1 in
+	client*ingestapp) echo "$SAMPLES/$1/Dockerfile" ;;
+	*) echo "$FILES/${1/base-rabbitmq/base}/Dockerfile" ;;
+	esac
 }
 
 builder() {
@@ -95,7 +100,7 @@ release_storage() {
 trap release_storage EXIT
 names=("$@")
 if ((${#names[@]} == 0)); then
-	names=(simbdp cassandra mongodb rabbitmq kafka)
+	names=(simbdp cassandra mongodb rabbitmq kafka clientbatchingestapp clientstreamingestapp)
 fi
 for name in "${names[@]}"; do
 	if [[ $name == simbdp ]]; then
@@ -105,10 +110,13 @@ for name in "${names[@]}"; do
 done
 if uses_current_cluster; then
 	# The databases and brokers of a cluster with registries are the official images.
-	if [[ -n ${SIMBDP_REGISTRY:-} ]]; then
-		step "push simbdp to $SIMBDP_REGISTRY" skopeo copy \
-			"docker-archive:$IMAGES/simbdp.tar" "docker://$SIMBDP_REGISTRY/simbdp:$(product_version)"
-	fi
+	for name in "${names[@]}"; do
+		if [[ -n ${SIMBDP_REGISTRY:-} && $name == @(simbdp|client*ingestapp) ]]; then
+			reference=$(reference "$name")
+			step "push $name to $SIMBDP_REGISTRY" skopeo copy \
+				"docker-archive:$IMAGES/$name.tar" "docker://$SIMBDP_REGISTRY/${reference##*/}"
+		fi
+	done
 elif [[ $(cat "$RUN/owner" 2>/dev/null) == "$STATE" ]]; then
 	step "load ${names[*]}" "$HERE/load.sh" "${names[@]}"
 fi

@@ -6,7 +6,8 @@
 PROFILE ?= dev
 CARGO_FEATURES ?=
 
-.PHONY: cluster cluster-down cluster-test images image-simbdp image-cassandra image-mongodb image-rabbitmq
+IMAGES = simbdp cassandra mongodb rabbitmq clientbatchingestapp clientstreamingestapp
+.PHONY: cluster cluster-down cluster-test images $(IMAGES:%=image-%)
 
 ## cluster: bring the local cluster up; safe to repeat
 cluster:
@@ -24,6 +25,6 @@ cluster-test:
 images:
 	@PROFILE='$(PROFILE)' CARGO_FEATURES='$(CARGO_FEATURES)' deploy/local/images.sh
 
-## image-NAME: build and load one of simbdp, cassandra, mongodb, rabbitmq
-image-simbdp image-cassandra image-mongodb image-rabbitmq: image-%:
+## image-NAME: build and load one of simbdp, cassandra, mongodb, rabbitmq, clientbatchingestapp, clientstreamingestapp
+$(IMAGES:%=image-%): image-%:
 	@PROFILE='$(PROFILE)' CARGO_FEATURES='$(CARGO_FEATURES)' deploy/local/images.sh $*

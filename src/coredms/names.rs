@@ -10,6 +10,9 @@ pub const SUPERUSER: &str = "simbdp_operator";
 pub const DATACENTER: &str = "dc1";
 /// CQL.
 pub const CQL_PORT: u16 = 9042;
+/// `batch_size_warn_threshold` of members, in KiB: batches are of rows with the same replicas, which are cheap. They are
+/// refused from twice as many on.
+pub const BATCH_KIB: u32 = 50;
 /// Members of Cassandra among each other.
 pub const STORAGE_PORT: u16 = 7000;
 /// MongoDB's wire protocol, for clients and among members.

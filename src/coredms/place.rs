@@ -113,6 +113,12 @@ impl DatabasePlace {
         hosts.join(",")
     }
 
+    /// Bytes of a batch from which on members warn, where it is not the default: those that the operator runs.
+    pub fn batch_size_warn_threshold(&self) -> Option<u32> {
+        let ours = self.external.is_none() && self.engine == Engine::Cassandra;
+        ours.then_some(names::BATCH_KIB * 1024)
+    }
+
     /// Port of every address.
     pub fn port(&self) -> u16 {
         let external = self.external.as_ref();

@@ -15,6 +15,9 @@ use simbdp_api::names::{PipelineName, TenantName, tenant_objects as objects};
 use simbdp_api::wire::config::PipelineConfig;
 
 use super::build::{self, Resources};
+use super::validate::ValidatedPipeline;
+use crate::activation::scale::{is_kept_by_others, scale};
+use crate::activation::workload;
 use crate::apply::{Applier, ApplyError};
 use crate::tenant::build::{Applied, Prepared};
 
@@ -30,7 +33,7 @@ fn key_manager(pipeline: &PipelineName) -> String {
 pub async fn apply(
     client: &Client,
     applier: &Applier,
-    pipeline: &PipelineName,
+    pipeline: &ValidatedPipeline,
     prepared: Resources<Prepared>,
 ) -> Result<Resources<Applied>, ApplyError> {
     let Resources {
@@ -39,34 +42,49 @@ pub async fn apply(
         state: _,
     } = prepared;
     Ok(Resources {
-        config: apply_key(client, applier, pipeline, &config).await?,
-        ingest: applier.apply::<Deployment>(&ingest).await?,
+        config: apply_key(client, applier, &pipeline.name, &config).await?,
+        ingest: apply_ingest(client, applier, pipeline, &ingest).await?,
         state: PhantomData,
     })
 }
 
-/// Sets how many ingest apps run, and nothing else: a pipeline that is being deleted is not built any more.
-pub async fn scale(
+/// Applies the ingest app without its number of replicas, which is activation's; here only what is declared of it is kept
+/// at once: none while the pipeline is paused, and never fewer than the least.
+async fn apply_ingest(
     client: &Client,
-    namespace: &str,
-    workload: &str,
-    replicas: u16,
-) -> Result<(), ApplyError> {
-    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-    let params = PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..Default::default()
+    applier: &Applier,
+    pipeline: &ValidatedPipeline,
+    wanted: &Deployment,
+) -> Result<Deployment, ApplyError> {
+    let (namespace, name) = (wanted.namespace().unwrap_or_default(), wanted.name_any());
+    let least = match pipeline.paused {
+        Some(_) => 0,
+        None => pipeline.bounds.min,
     };
-    match api.patch(workload, &params, &patch).await {
-        Ok(_) => Ok(()),
-        // It is gone, and with it whom it would start.
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(ApplyError::Write {
-            object: format!("Deployment {workload}"),
-            source: error.into(),
-        }),
+    let live = applier.get::<Deployment>(Some(&namespace), &name).await?;
+    let kept = |live: &Deployment| is_kept_by_others(&live.metadata, MANAGER);
+    if !live.as_ref().is_some_and(kept) {
+        let replicas = live.as_ref().map_or(least, workload::replicas);
+        let mut first = wanted.clone();
+        if let Some(spec) = &mut first.spec {
+            spec.replicas = Some(i32::from(replicas));
+        }
+        applier.apply(&first).await?;
+        scale(client, &namespace, &name, replicas, None).await?;
     }
+    let mut applied = applier.apply(wanted).await?;
+    let replicas = workload::replicas(&applied);
+    let declared = match pipeline.paused {
+        Some(_) => 0,
+        None => replicas.max(least),
+    };
+    if replicas != declared {
+        scale(client, &namespace, &name, declared, None).await?;
+        if let Some(spec) = &mut applied.spec {
+            spec.replicas = Some(i32::from(declared));
+        }
+    }
+    Ok(applied)
 }
 
 /// The ConfigMap that all pipelines of a tenant share; made by the Tenant's controller.

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 use sha2::{Digest, Sha256};
+use simbdp_api::labels;
 use simbdp_api::names::{PipelineName, TenantName, tenant_objects as objects};
 use simbdp_api::wire::config::PipelineConfig;
 use simbdp_broker::admin::PipelineQueues;
@@ -23,12 +24,11 @@ use crate::tenant::build::gateway::apart;
 use crate::tenant::build::meta::{Owner, Platform, pods};
 use crate::tenant::build::pod::{Mount, Program};
 
+mod app;
+
 const COMPONENT: &str = "ingest";
 /// Longest time that an ingest app may hold one file: above the largest file at the slowest rate.
 const CONSUMER_TIMEOUT_MS: u64 = 24 * 3_600 * 1_000;
-
-/// Consumers that can share a pipeline's work. No broker asks for less, and a topic's partitions cost little.
-const CONSUMERS: u16 = 4;
 
 /// Every object of a pipeline in the tenant's namespace.
 #[derive(Clone, Debug)]
@@ -57,15 +57,20 @@ pub fn build(
     }
 }
 
-/// The queues of a pipeline; `max_bytes` is the Broker's.
-pub fn queues(tenant: &TenantName, pipeline: &PipelineName, max_bytes: u64) -> PipelineQueues {
+/// The queues of a pipeline with at most so many ingest apps; `max_bytes` is the Broker's.
+pub fn queues(
+    tenant: &TenantName,
+    pipeline: &PipelineName,
+    max_bytes: u64,
+    consumers: u16,
+) -> PipelineQueues {
     PipelineQueues {
         vhost: tenant.vhost(),
         queue: pipeline.queue(),
         dead_letter_queue: pipeline.dead_letter_queue(),
         max_bytes,
         consumer_timeout_ms: CONSUMER_TIMEOUT_MS,
-        consumers: CONSUMERS,
+        consumers,
     }
 }
 
@@ -80,6 +85,8 @@ pub fn config(pipeline: &ValidatedPipeline) -> PipelineConfig {
         mode: pipeline.mode.clone(),
         keyspace: pipeline.tenant.keyspace(),
         table: pipeline.table.clone(),
+        app: pipeline.app.as_ref().map(|app| app.config),
+        max_attempts: pipeline.max_attempts,
     }
 }
 
@@ -120,13 +127,6 @@ fn digest(config: &PipelineConfig, credentials: &str) -> String {
     hex::encode(digest.finalize())
 }
 
-fn replicas(pipeline: &ValidatedPipeline) -> i32 {
-    match pipeline.paused {
-        Some(_) => 0,
-        None => i32::from(pipeline.min_replicas),
-    }
-}
-
 fn deployment(
     owner: &Owner,
     pipeline: &ValidatedPipeline,
@@ -136,10 +136,14 @@ fn deployment(
     Deployment {
         metadata: ObjectMeta {
             owner_references: Some(vec![pipeline.owner.clone()]),
+            annotations: pipeline
+                .paused
+                .map(|why| BTreeMap::from([(labels::PAUSED.to_owned(), why.to_owned())])),
             ..owner.meta(&pipeline.name.ingest_workload(), COMPONENT)
         },
         spec: Some(DeploymentSpec {
-            replicas: Some(replicas(pipeline)),
+            // Activation says how many.
+            replicas: None,
             selector: pods(owner.selector(COMPONENT)),
             revision_history_limit: Some(2),
             strategy: Some(DeploymentStrategy {
@@ -164,7 +168,10 @@ fn template(
 ) -> PodTemplateSpec {
     let program = Program {
         name: COMPONENT,
-        command: &["simbdp-ingest", "run"],
+        command: match pipeline.app {
+            None => &["simbdp-ingest", "run"],
+            Some(_) => &["simbdp-ingest", "exec"],
+        },
         account: objects::INGEST,
         ports: &[],
         serves: true,
@@ -175,7 +182,10 @@ fn template(
             Mount::internal(),
             Mount::pipelines(),
         ],
-        claims: vec![],
+        claims: match pipeline.app {
+            None => vec![],
+            Some(_) => app::runner_mounts(&pipeline.mode),
+        },
         resources: (
             Quantity("50m".to_owned()),
             Quantity("64Mi".to_owned()),
@@ -184,6 +194,9 @@ fn template(
     };
     let mut pod = program.pod(pipeline.tenant.as_str(), platform);
     pod.affinity = Some(apart(owner.selector(COMPONENT)));
+    if let Some(own) = &pipeline.app {
+        app::add(&mut pod, pipeline, own, platform);
+    }
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(owner.labels(COMPONENT)),

@@ -4,22 +4,21 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Resource, ResourceExt};
-use simbdp_api::names::{PipelineName, TenantName, tenant_objects as objects};
+use simbdp_api::names::{PipelineName, TenantName};
 use simbdp_api::{IngestPipeline, labels};
 use simbdp_broker::admin::AdminError;
 
 use super::dereference::{Home, broker, find_home};
 use super::error::Error;
-use super::{apply, status, validate};
-use crate::apply::{Applier, text};
+use super::{apply, observe, status, validate};
+use crate::activation::scale::scale;
+use crate::activation::workload;
+use crate::apply::Applier;
 use crate::context::Context;
 use crate::controller_runtime::Teardown;
-use crate::tenant::credentials::TOKEN;
 use crate::tenant::external::broker_admin;
-use crate::tenant::observe::replica_url;
 use crate::tenant::status::{BACKLOG_DISCARDED, BACKLOG_SETTLED, DISCARDING, STOPPING_INGEST};
 
 /// How full a queue is cannot be seen by an event.
@@ -235,14 +234,10 @@ impl Scene<'_> {
         }
         let workload = self.name.ingest_workload();
         let namespace = Some(self.namespace.as_str());
-        let stopped = |live: &Deployment| {
-            let replicas = live.spec.as_ref().and_then(|spec| spec.replicas);
-            replicas == Some(0)
-        };
         let live = self.applier.get::<Deployment>(namespace, &workload).await?;
-        if live.as_ref().is_some_and(stopped) {
-            let replicas = self.pipeline.spec.scaling.min_replicas;
-            apply::scale(&self.ctx.client, &self.namespace, &workload, replicas).await?;
+        if live.is_some_and(|live| workload::replicas(&live) == 0) {
+            let replicas = self.pipeline.spec.scaling.min_replicas.max(1);
+            scale(&self.ctx.client, &self.namespace, &workload, replicas, None).await?;
         }
         Ok(String::new())
     }
@@ -276,29 +271,9 @@ impl Scene<'_> {
 
     /// What the replicas say. Those of a gateway that is gone are none.
     async fn closing(&self) -> Result<Closing, Error> {
-        let namespace = Some(self.namespace.as_str());
-        let gateway = self
-            .applier
-            .get::<StatefulSet>(namespace, objects::GATEWAY)
-            .await?;
-        let replicas = gateway
-            .and_then(|gateway| gateway.spec?.replicas)
-            .unwrap_or_default();
-        let secret = self
-            .applier
-            .get::<Secret>(namespace, objects::INTERNAL)
-            .await?;
-        let token = secret
-            .and_then(|secret| text(&secret, TOKEN))
-            .unwrap_or_default();
         let generation = self.pipeline.metadata.generation.unwrap_or_default();
         let mut closing = Closing::default();
-        for ordinal in 0..u16::try_from(replicas).unwrap_or_default() {
-            let state = self
-                .ctx
-                .gateways
-                .state(&replica_url(&self.tenant, ordinal), token.trim_end())
-                .await;
+        for state in observe::gateway_states(self.ctx, &self.applier, &self.tenant).await? {
             let Ok(state) = state else {
                 closing.open += 1;
                 continue;

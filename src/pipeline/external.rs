@@ -7,11 +7,12 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use simbdp_api::{Broker, CoreDms, IngestPipeline};
 use simbdp_broker::BrokerAdmin;
-use simbdp_broker::admin::QueueTotals;
-use simbdp_coredms::admin::AdminError;
+use simbdp_broker::admin::AdminError;
+use simbdp_coredms::admin::AdminError as DatabaseError;
 
 use super::build;
 use super::error::Error;
+use super::status::Backlog;
 use super::validate::ValidatedPipeline;
 use crate::context::Context;
 use crate::error::Failure;
@@ -54,13 +55,13 @@ pub async fn table(
                 None,
             )),
             Err(Error::Tenant(crate::tenant::error::Error::Database(
-                AdminError::TableConflict {
+                DatabaseError::TableConflict {
                     table,
                     column,
                     reason,
                 },
             ))) => Err(Error::TableConflict {
-                conflict: AdminError::TableConflict {
+                conflict: DatabaseError::TableConflict {
                     table,
                     column,
                     reason,
@@ -137,7 +138,8 @@ async fn ensure_queues(
     broker: &Broker,
 ) -> Result<Stage, Error> {
     let max_bytes = max_queue_bytes(broker);
-    let queues = build::queues(&pipeline.tenant, &pipeline.name, max_bytes);
+    let consumers = pipeline.bounds.max;
+    let queues = build::queues(&pipeline.tenant, &pipeline.name, max_bytes, consumers);
     let wanted = digest(&[&format!("{queues:?}"), &broker_since(broker)]);
     let what = format!("queues/{}", object.uid().unwrap_or_default());
     if ctx.memory.is_ensured(&what, &wanted).await {
@@ -157,29 +159,40 @@ async fn ensure_queues(
     Ok(Stage::Done)
 }
 
-/// How full the work queue is; one question for all pipelines of a tenant.
+/// How full the work queue and the dead-letter queue are, or why nobody can tell; one question for all pipelines of a
+/// Broker.
 pub async fn totals(
     ctx: &Context,
     pipeline: &ValidatedPipeline,
     broker: &Broker,
-) -> Option<QueueTotals> {
-    let vhost = pipeline.tenant.vhost();
-    let admin = async || -> Result<Arc<dyn BrokerAdmin>, simbdp_broker::admin::AdminError> {
-        match broker_admin(ctx, broker).await {
-            Ok(Some(admin)) => Ok(admin),
-            Ok(None) => Err(simbdp_broker::admin::AdminError::Unavailable(
-                "no Secret yet".into(),
-            )),
-            Err(error) => Err(simbdp_broker::admin::AdminError::Unavailable(
-                error.to_string(),
-            )),
-        }
-    };
-    let totals = ctx
+) -> Result<Backlog, AdminError> {
+    let asked = ctx
         .memory
-        .totals(&broker.name_any(), &vhost, admin)
-        .await
-        .ok()?;
-    let queue = pipeline.name.queue();
-    totals.iter().find(|totals| totals.name == queue).cloned()
+        .backlogs(&broker.name_any(), async || {
+            administrator(ctx, broker).await
+        })
+        .await?;
+    let (vhost, name) = (pipeline.tenant.vhost(), &pipeline.name);
+    let queue = name.queue();
+    let work = asked.get(&vhost, &queue).cloned().ok_or_else(|| {
+        AdminError::Unavailable(format!("it does not tell how full queue `{queue}` is"))
+    })?;
+    Ok(Backlog {
+        work,
+        dead: asked.get(&vhost, &name.dead_letter_queue()).cloned(),
+    })
+}
+
+/// The operator's session in a Broker.
+pub async fn administrator(
+    ctx: &Context,
+    broker: &Broker,
+) -> Result<Arc<dyn BrokerAdmin>, AdminError> {
+    match broker_admin(ctx, broker).await {
+        Ok(Some(admin)) => Ok(admin),
+        Ok(None) => Err(AdminError::Unavailable(
+            "its administrator has no Secret yet".into(),
+        )),
+        Err(error) => Err(AdminError::Unavailable(error.to_string())),
+    }
 }

@@ -14,8 +14,10 @@ pub mod validate;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use k8s_openapi::api::apps::v1::Deployment;
 use simbdp_api::IngestPipeline;
 
+use crate::activation::workload;
 use crate::context::Context;
 use crate::controller_runtime::{Controller, Teardown, Told};
 use crate::error::Failure;
@@ -23,12 +25,16 @@ use crate::tenant::build::Platform;
 use crate::tenant::status::Stage;
 use dereference::{Access, Found, Home};
 use error::Error;
-use status::{Observed, Parts};
+use status::{Apps, Observed, Parts};
 
 /// Figures are looked at this often.
 const FIGURES: Duration = Duration::from_secs(10);
 /// A gateway is loading, which nothing tells the API server.
 const LOADING: Duration = Duration::from_secs(2);
+
+/// An ingest app that is not ready after so many seconds has something wrong with it.
+const STARTING_SECONDS: i64 = 60;
+const NO_BROKER: &str = "the tenant's Broker is gone";
 
 /// The IngestPipeline controller.
 pub struct PipelineController;
@@ -71,8 +77,8 @@ impl Controller for PipelineController {
             queues,
             gateway_replicas: found.gateway_replicas,
             loaded: Vec::new(),
-            totals: None,
-            ready_apps: 0,
+            backlog: Err(NO_BROKER.to_owned()),
+            apps: Apps::default(),
             paused: valid.paused,
             failure: table_failure.or(queues_failure),
         };
@@ -118,20 +124,51 @@ async fn observe_or_apply(
     parts: &mut Parts,
 ) -> Result<(), Error> {
     let in_place = parts.table == Stage::Done && parts.queues == Stage::Done;
-    let (revision, ready_apps) = match in_place {
+    let (revision, ingest) = match in_place {
         true => {
             let prepared = build::build(valid, &access.digest, &Platform::of(ctx));
-            let applied = apply::apply(&ctx.client, applier, &valid.name, prepared).await?;
+            let applied = apply::apply(&ctx.client, applier, valid, prepared).await?;
             apply::announce(&ctx.client, &valid.tenant, &applied.config).await?;
             let revision = applied.config.metadata.resource_version.unwrap_or_default();
-            (revision, status::ready_apps(&applied.ingest))
+            (revision, Some(applied.ingest))
         }
-        false => (String::new(), observe::ready_apps(applier, valid).await?),
+        false => (String::new(), observe::ingest(applier, valid).await?),
     };
-    parts.ready_apps = ready_apps;
+    parts.apps = apps(ctx, valid, ingest.as_ref()).await;
     parts.loaded = observe::loaded(ctx, valid, found.gateway_replicas, access, &revision).await;
     if let Some(broker) = &found.broker {
-        parts.totals = external::totals(ctx, valid, broker).await;
+        parts.backlog = external::totals(ctx, valid, broker)
+            .await
+            .map_err(|error| error.to_string());
     }
     Ok(())
+}
+
+/// What runs of the ingest app, and whether it has had its time to start.
+async fn apps(
+    ctx: &Context,
+    valid: &validate::ValidatedPipeline,
+    ingest: Option<&Deployment>,
+) -> Apps {
+    let (declared, ready) = match ingest {
+        Some(ingest) => (workload::replicas(ingest), status::ready_apps(ingest)),
+        None => (0, 0),
+    };
+    let what = format!("starting/{}", valid.owner.uid);
+    let overdue = match declared > 0 && ready == 0 {
+        true => {
+            let now = (ctx.clock)().as_second();
+            now - ctx.memory.since(what, now).await >= STARTING_SECONDS
+        }
+        false => {
+            ctx.memory.no_longer(&what).await;
+            false
+        }
+    };
+    Apps {
+        least: valid.bounds.min,
+        declared,
+        ready,
+        overdue,
+    }
 }

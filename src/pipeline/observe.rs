@@ -1,13 +1,17 @@
 //! Observe [IO]: what gateway replicas and ingest apps do.
 
-use k8s_openapi::api::apps::v1::Deployment;
-use simbdp_api::wire::internal::LoadedPipeline;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Secret;
+use simbdp_api::names::{TenantName, tenant_objects as objects};
+use simbdp_api::wire::internal::{GatewayState, LoadedPipeline};
 
 use super::dereference::Access;
 use super::status;
 use super::validate::ValidatedPipeline;
-use crate::apply::{Applier, ApplyError};
+use crate::apply::{Applier, ApplyError, text};
 use crate::context::Context;
+use crate::gateways::GatewayError;
+use crate::tenant::credentials::TOKEN;
 use crate::tenant::observe::replica_url;
 
 /// What each gateway replica that answers has loaded of the pipeline. One question to a replica serves
@@ -39,14 +43,39 @@ pub async fn loaded(
     loaded
 }
 
-/// Ready ingest apps of a pipeline whose app is not applied now.
-pub async fn ready_apps(
+/// What each replica of a tenant's gateway says now. Those of a gateway that is gone are none.
+pub async fn gateway_states(
+    ctx: &Context,
+    applier: &Applier,
+    tenant: &TenantName,
+) -> Result<Vec<Result<GatewayState, GatewayError>>, ApplyError> {
+    let namespace = tenant.namespace();
+    let namespace = Some(namespace.as_str());
+    let gateway = applier
+        .get::<StatefulSet>(namespace, objects::GATEWAY)
+        .await?;
+    let replicas = gateway
+        .and_then(|gateway| gateway.spec?.replicas)
+        .unwrap_or_default();
+    let secret = applier.get::<Secret>(namespace, objects::INTERNAL).await?;
+    let token = secret
+        .and_then(|secret| text(&secret, TOKEN))
+        .unwrap_or_default();
+    let mut states = Vec::new();
+    for ordinal in 0..u16::try_from(replicas).unwrap_or_default() {
+        let url = replica_url(tenant, ordinal);
+        states.push(ctx.gateways.state(&url, token.trim_end()).await);
+    }
+    Ok(states)
+}
+
+/// The ingest app of a pipeline whose app is not applied now.
+pub async fn ingest(
     applier: &Applier,
     pipeline: &ValidatedPipeline,
-) -> Result<i32, ApplyError> {
+) -> Result<Option<Deployment>, ApplyError> {
     let namespace = pipeline.tenant.namespace();
-    let ingest = applier
+    applier
         .get::<Deployment>(Some(&namespace), &pipeline.name.ingest_workload())
-        .await?;
-    Ok(ingest.as_ref().map(status::ready_apps).unwrap_or_default())
+        .await
 }

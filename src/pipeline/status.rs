@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use simbdp_api::IngestPipeline;
 use simbdp_api::common::LocalRef;
-use simbdp_api::names::tenant_objects as objects;
+use simbdp_api::names::{TenantName, tenant_objects as objects};
 use simbdp_api::pipeline::IngestPipelineStatus;
 use simbdp_api::wire::internal::{GatewayState, LoadedPipeline};
 use simbdp_broker::admin::QueueTotals;
@@ -21,9 +21,11 @@ pub const QUEUES_READY: &str = "QueuesReady";
 /// Every replica of the gateway serves this generation.
 pub const ACCEPTING: &str = "Accepting";
 const KEPT: &str = "what comes in is accepted and kept in the queue";
-/// At least one ingest app is ready and takes work.
+/// At least one ingest app is ready and takes work; unknown while the broker cannot be asked.
 pub const ACTIVE: &str = "Active";
 
+/// Messages lie in the dead-letter queue. It has no say in `Ready`.
+pub const POISON_MESSAGES: &str = "PoisonMessages";
 /// No ingest app is to run; what comes in is kept.
 pub const PAUSED: &str = "Paused";
 
@@ -36,6 +38,15 @@ pub enum Observed {
     TenantStopped(String),
     /// It is built.
     Applied(Box<Parts>),
+}
+
+/// How full a pipeline's queues are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Backlog {
+    /// The work queue.
+    pub work: QueueTotals,
+    /// The dead-letter queue, once the broker tells of it.
+    pub dead: Option<QueueTotals>,
 }
 
 /// How far the parts of a pipeline are.
@@ -51,14 +62,27 @@ pub struct Parts {
     pub gateway_replicas: u16,
     /// What each replica that answers says of this pipeline; [`None`] where it has not loaded it.
     pub loaded: Vec<Option<LoadedPipeline>>,
-    /// How full the work queue is; [`None`] while the broker cannot be asked.
-    pub totals: Option<QueueTotals>,
-    /// Ingest apps that are ready.
-    pub ready_apps: i32,
+    /// How full the queues are, or why the broker cannot be asked.
+    pub backlog: Result<Backlog, String>,
+    /// What runs of the ingest app.
+    pub apps: Apps,
     /// Why no ingest app is to run, and how that ends.
     pub paused: Option<&'static str>,
     /// What failed on the way, to be tried again with back-off.
     pub failure: Option<Failure>,
+}
+
+/// What runs of an ingest app.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Apps {
+    /// How many always run.
+    pub least: u16,
+    /// How many are to run now.
+    pub declared: u16,
+    /// How many are ready.
+    pub ready: i32,
+    /// Whether some should have been ready for a while and none is.
+    pub overdue: bool,
 }
 
 impl Parts {
@@ -92,20 +116,72 @@ impl Parts {
         }
     }
 
-    /// Whether an ingest app takes work.
-    pub fn active(&self) -> Stage {
-        match (self.paused, self.ready_apps) {
+    /// Whether work is taken, or would be as soon as there is some.
+    pub fn consuming(&self) -> Stage {
+        let Apps {
+            least,
+            declared,
+            ready,
+            overdue,
+        } = self.apps;
+        match (self.paused, ready) {
             (Some(why), 0) => Stage::waiting(PAUSED, format!("{KEPT}; {why}")),
-            (Some(why), left) => Stage::waiting(
-                "Pausing",
-                format!("{left} ingest apps finish or hand back what they hold; {why}"),
-            ),
-            (None, 0) => Stage::waiting(
-                "NoIngestApp",
-                "no ingest app is ready; if this stays, see `kubectl describe` of its Deployment and its pods' logs",
-            ),
+            (Some(why), left) => Stage::waiting("Pausing", pausing(left, why)),
+            (None, 0) if least > 0 || (declared > 0 && overdue) => {
+                Stage::waiting("NoIngestApp", NO_APP)
+            }
             _ => Stage::Done,
         }
+    }
+
+    /// Whether ingest apps are at work now.
+    fn active(&self) -> Fact {
+        let Apps {
+            declared,
+            ready,
+            overdue,
+            ..
+        } = self.apps;
+        match (self.paused, &self.backlog, declared, ready) {
+            (Some(why), _, _, 0) => Fact::not(ACTIVE, PAUSED, &format!("{KEPT}; {why}")),
+            (Some(why), _, _, left) => Fact::not(ACTIVE, "Pausing", &pausing(left, why)),
+            (None, Err(error), ..) => Fact::unknown(
+                ACTIVE,
+                "BrokerNotAsked",
+                &format!(
+                    "as many ingest apps as run now are kept, {declared}, while nobody knows what waits: {error}"
+                ),
+            ),
+            (None, Ok(backlog), 0, _) => idle(&backlog.work),
+            (None, Ok(_), _, 0) if overdue => Fact::not(ACTIVE, "NoIngestApp", NO_APP),
+            (None, Ok(_), _, 0) => Fact::not(ACTIVE, "Starting", "an ingest app starts"),
+            (None, Ok(_), declared, ready) => Fact::is(
+                ACTIVE,
+                "Ingesting",
+                &format!("{ready} of {declared} ingest apps are ready and take work"),
+            ),
+        }
+    }
+}
+
+const NO_APP: &str = "no ingest app is ready; if this stays, see `kubectl describe` of its Deployment and its pods' logs";
+
+fn pausing(left: i32, why: &str) -> String {
+    format!("{left} ingest apps finish or hand back what they hold; {why}")
+}
+
+fn idle(totals: &QueueTotals) -> Fact {
+    match totals.ready + totals.unacknowledged {
+        0 => Fact::not(
+            ACTIVE,
+            "Idle",
+            "nothing waits: the next file or message starts an ingest app",
+        ),
+        _ => Fact::not(
+            ACTIVE,
+            "Waking",
+            "files or messages wait: an ingest app is started within a few seconds",
+        ),
     }
 }
 
@@ -138,7 +214,12 @@ pub fn status(
         ..previous
     };
     match outcome {
-        Ok(Observed::Applied(parts)) => (figures(parts, described), facts(parts)),
+        Ok(Observed::Applied(parts)) => {
+            let mut facts = facts(parts);
+            let figures = figures(parts, described);
+            facts.extend(poison(pipeline, &figures));
+            (figures, Facts::replacing(facts))
+        }
         Ok(Observed::TenantNotReady(message)) => (
             described,
             Facts::keeping(reconciling("TenantNotReady", message)),
@@ -164,15 +245,15 @@ fn mode(pipeline: &IngestPipeline) -> &'static str {
     }
 }
 
-fn facts(parts: &Parts) -> Facts {
-    let (accepting, active) = (parts.accepting(), parts.active());
+fn facts(parts: &Parts) -> Vec<Fact> {
+    let (accepting, consuming) = (parts.accepting(), parts.consuming());
     let before = [&parts.table, &parts.queues, &accepting];
-    let rests = parts.ready_apps == 0 && before.iter().all(|stage| **stage == Stage::Done);
+    let rests = parts.apps.ready == 0 && before.iter().all(|stage| **stage == Stage::Done);
     let mut facts = match parts.paused.filter(|_| rests) {
         Some(why) => resting(why),
         None => whole(
-            before.into_iter().chain([&active]),
-            "work is accepted and taken",
+            before.into_iter().chain([&consuming]),
+            "work is accepted and taken as it comes",
         ),
     };
     facts.push(match parts.paused {
@@ -185,9 +266,27 @@ fn facts(parts: &Parts) -> Facts {
             .fact(TABLE_READY, "the table has every declared column"),
         parts.queues.fact(QUEUES_READY, "the queues are in place"),
         accepting.fact(ACCEPTING, "every gateway replica accepts work"),
-        active.fact(ACTIVE, "ingest apps are ready and take work"),
+        parts.active(),
     ]);
-    Facts::replacing(facts)
+    facts
+}
+
+/// Whether messages were given up, and what to do about them; nothing, as long as nobody has counted.
+fn poison(pipeline: &IngestPipeline, figures: &IngestPipelineStatus) -> Option<Fact> {
+    let name = pipeline.metadata.name.as_deref().unwrap_or_default();
+    let namespace = pipeline.metadata.namespace.as_deref().unwrap_or_default();
+    let tenant = TenantName::from_namespace(namespace).map(|name| name.to_string());
+    let verb = format!("simbdp --tenant {} dlq", tenant.unwrap_or_default());
+    Some(match figures.dead_letters? {
+        ..=0 => Fact::not(POISON_MESSAGES, "None", "the dead-letter queue is empty"),
+        count => Fact::is(
+            POISON_MESSAGES,
+            "DeadLetters",
+            &format!(
+                "{count} in the dead-letter queue: see why with `{verb} list {name}`; once the cause is mended `{verb} redrive {name} --all` ingests them, and `{verb} purge {name} --all` discards them"
+            ),
+        ),
+    })
 }
 
 /// Facts of a pipeline that is as declared, and takes nothing.
@@ -206,13 +305,14 @@ fn figures(parts: &Parts, previous: IngestPipelineStatus) -> IngestPipelineStatu
         let figures = parts.loaded.iter().flatten().filter_map(figure);
         figures.max().and_then(|figure| i64::try_from(figure).ok())
     };
-    let backlog = parts
-        .totals
-        .as_ref()
-        .and_then(|totals| i64::try_from(totals.ready + totals.unacknowledged).ok());
+    let held = |totals: &QueueTotals| i64::try_from(totals.ready + totals.unacknowledged).ok();
+    let backlog = parts.backlog.as_ref().ok();
+    let waiting = backlog.and_then(|backlog| held(&backlog.work));
+    let dead = backlog.and_then(|backlog| held(backlog.dead.as_ref()?));
     IngestPipelineStatus {
-        backlog: backlog.or(previous.backlog),
-        replicas: Some(parts.ready_apps),
+        backlog: waiting.or(previous.backlog),
+        dead_letters: dead.or(previous.dead_letters),
+        replicas: Some(parts.apps.ready),
         rows: newest(|loaded| loaded.rows).or(previous.rows),
         rejected: newest(|loaded| loaded.rejected).or(previous.rejected),
         binding: Some(LocalRef {

@@ -7,15 +7,21 @@ use simbdp_api::IngestPipeline;
 use simbdp_api::common::{Quantity, QuantityError};
 use simbdp_api::names::{NameError, PipelineName, TenantName};
 use simbdp_api::pipeline::{
-    BatchSpec, DEFAULT_MAX_FILE_SIZE, FileCount, Format, MAX_MESSAGE_SIZE, Period, StreamSpec,
-    TableSpec,
+    BatchSpec, DEFAULT_MAX_FILE_SIZE, FileCount, Format, MAX_MESSAGE_SIZE, Period, ScalingSpec,
+    ScheduleSpec, StreamSpec, TableSpec, WindowLengthError,
 };
-use simbdp_api::wire::config::{BatchConstraints, Mode, StreamConstraints};
+use simbdp_api::wire::config::{BatchConstraints, Mode, Schedule, StreamConstraints};
 use simbdp_record::constraints::{PatternError, whole_match};
+use simbdp_record::schedule::{ScheduleError, Windows};
 use simbdp_record::schema::{RowSchema, SchemaError};
 
+use self::app::{InvalidApp, ValidatedApp};
+use crate::activation::decide::Bounds;
+use crate::activation::workload;
 use crate::objects::restarted_at;
 use crate::tenant::validate::ValidatedCeilings;
+
+pub mod app;
 
 /// An IngestPipeline that can be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +38,12 @@ pub struct ValidatedPipeline {
     pub mode: Mode,
     /// The table.
     pub table: TableSpec,
-    /// Ingest apps that always run.
-    pub min_replicas: u16,
+    /// The tenant's own program; the built-in app when absent.
+    pub app: Option<ValidatedApp>,
+    /// Attempts at what fails for a reason of its own.
+    pub max_attempts: u32,
+    /// How many ingest apps run.
+    pub bounds: Bounds,
     /// Why no ingest app is to run, and how that ends.
     pub paused: Option<&'static str>,
     /// When a person last asked for a restart of the ingest apps.
@@ -78,9 +88,28 @@ pub enum Invalid {
     /// Not a regular expression.
     #[error("spec.batch.constraints.namePattern: {0}")]
     NamePattern(#[from] PatternError),
+    /// The windows cannot be kept.
+    #[error("spec.batch.schedule: {0}")]
+    Schedule(#[from] ScheduleError),
+    /// A window's length.
+    #[error("spec.batch.schedule.duration: {0}")]
+    WindowLength(#[from] WindowLengthError),
     /// A fault in the table.
     #[error("spec.table: {0}")]
     Table(#[from] SchemaError),
+    /// A fault in the tenant's own program.
+    #[error("spec.{0}")]
+    App(#[from] InvalidApp),
+    /// A number of ingest apps that cannot be kept.
+    #[error("spec.scaling.{field} is {declared}: {right}")]
+    Scaling {
+        /// The field.
+        field: &'static str,
+        /// What is declared.
+        declared: u32,
+        /// What would be right.
+        right: String,
+    },
 }
 
 impl Invalid {
@@ -93,7 +122,10 @@ impl Invalid {
             Self::AboveCeiling { .. } => "AboveCeiling",
             Self::MessageTooLarge(_) => "MessageTooLarge",
             Self::NamePattern(_) => "InvalidNamePattern",
+            Self::Schedule(_) | Self::WindowLength(_) => "InvalidSchedule",
             Self::Table(_) => "InvalidTable",
+            Self::App(_) => "InvalidApp",
+            Self::Scaling { .. } => "InvalidScaling",
         }
     }
 }
@@ -124,17 +156,53 @@ pub fn validate(
     };
     // The very check of gateway and ingest apps, so that none of them refuses what this accepts.
     RowSchema::new(&spec.table)?;
+    check_scaling(&spec.scaling)?;
+    let max_attempts = spec.delivery.max_attempts;
+    let app = spec.app.as_ref();
     Ok(ValidatedPipeline {
         name,
         tenant: tenant.clone(),
         owner: pipeline.controller_owner_ref(&()).unwrap_or_default(),
         generation: pipeline.metadata.generation.unwrap_or_default(),
+        app: app
+            .map(|app| app::validate(app, &mode, max_attempts))
+            .transpose()?,
+        max_attempts,
         mode,
         table: spec.table.clone(),
-        min_replicas: spec.scaling.min_replicas,
+        bounds: workload::bounds(&spec.scaling, spec.batch.is_some()),
         paused: paused(spec.paused, tenant_paused),
         restarted_at: restarted_at(pipeline),
     })
+}
+
+fn check_scaling(scaling: &ScalingSpec) -> Result<(), Invalid> {
+    let refuse = |field, declared, right| {
+        Err(Invalid::Scaling {
+            field,
+            declared,
+            right,
+        })
+    };
+    let (min, max) = (scaling.min_replicas, scaling.max());
+    if max < min.max(1) {
+        return refuse(
+            "maxReplicas",
+            max.into(),
+            format!("set {} or more, or lower minReplicas", min.max(1)),
+        );
+    }
+    if scaling.target_backlog == Some(0) {
+        return refuse("targetBacklog", 0, "set 1 or more".to_owned());
+    }
+    match scaling.cooldown_seconds < ScalingSpec::MIN_COOLDOWN_SECONDS {
+        true => refuse(
+            "cooldownSeconds",
+            scaling.cooldown_seconds,
+            format!("set {} or more", ScalingSpec::MIN_COOLDOWN_SECONDS),
+        ),
+        false => Ok(()),
+    }
 }
 
 fn bytes(field: &'static str, quantity: &Quantity) -> Result<u64, Invalid> {
@@ -167,7 +235,18 @@ fn batch_constraints(
         max_files: declared.max_files,
         tenant_max_files: ceilings.max_files,
         name_pattern: declared.name_pattern.clone(),
+        schedule: batch.schedule.as_ref().map(schedule).transpose()?,
     })
+}
+
+fn schedule(declared: &ScheduleSpec) -> Result<Schedule, Invalid> {
+    let schedule = Schedule {
+        cron: declared.cron.clone(),
+        seconds: declared.duration.seconds()?,
+    };
+    // The gateway's own check, so that it refuses nothing that this accepts.
+    Windows::new(&schedule)?;
+    Ok(schedule)
 }
 
 /// What is declared, within the ceiling; what is not declared is the ceiling.

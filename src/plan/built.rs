@@ -8,6 +8,8 @@ use kube::{Resource, ResourceExt};
 use serde_json::Value;
 
 use super::error::PlanError;
+use crate::activation::decide::Bounds;
+use crate::activation::workload;
 use crate::apply::{Appliable, encode};
 use crate::{broker, coredms, tenant};
 
@@ -104,10 +106,13 @@ impl Builder {
         Ok(())
     }
 
-    /// A Deployment.
-    pub fn deployment(&mut self, object: &Deployment) -> Result<(), PlanError> {
-        let asked = object.spec.as_ref().and_then(|spec| spec.replicas);
-        self.add(object)?.detail = asked.map(replicas);
+    /// A Deployment, whose number of replicas follows what waits.
+    pub fn deployment(&mut self, object: &Deployment, bounds: &Bounds) -> Result<(), PlanError> {
+        let Bounds { min, max, .. } = bounds;
+        self.add(object)?.detail = Some(match workload::paused(object) {
+            Some(_) => "no replica while it is paused".to_owned(),
+            None => format!("{min} to {max} replicas"),
+        });
         Ok(())
     }
 
@@ -135,6 +140,7 @@ impl Builder {
             gateway_account,
             ingest_account,
             pipelines,
+            trust,
             gateway_users,
             coredms,
             gateway_service,
@@ -151,6 +157,9 @@ impl Builder {
         self.add(&gateway_account)?;
         self.add(&ingest_account)?;
         self.add(&pipelines)?;
+        if let Some(trust) = &trust {
+            self.once(trust)?;
+        }
         self.once(&gateway_users)?;
         if let Some(coredms) = &coredms {
             self.add(coredms)?;

@@ -16,6 +16,8 @@ use crate::{broker, coredms, tenant};
 const SELECTOR: &str = "app.kubernetes.io/name=simbdp,app.kubernetes.io/component=operator";
 /// ServiceAccount of an operator that does not say otherwise.
 const SERVICE_ACCOUNT: &str = "simbdp";
+/// Service of an operator that does not say otherwise.
+const SERVICE: &str = "simbdp-operator";
 /// Key of the configuration.
 const FILE: &str = "operator.yaml";
 
@@ -26,6 +28,8 @@ pub struct Platform {
     pub namespace: String,
     /// Its ServiceAccount.
     pub service_account: String,
+    /// Its Service.
+    pub service: String,
     /// Its version.
     pub version: String,
     /// Its configuration.
@@ -38,6 +42,7 @@ impl Platform {
         Self {
             namespace: namespace.to_owned(),
             service_account: SERVICE_ACCOUNT.to_owned(),
+            service: SERVICE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             config,
         }
@@ -65,6 +70,7 @@ impl Platform {
             service_account: pod
                 .and_then(|pod| pod.service_account_name.clone())
                 .unwrap_or_else(|| SERVICE_ACCOUNT.to_owned()),
+            service: pod.and_then(service).unwrap_or_else(|| SERVICE.to_owned()),
             version: version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             ..Self::new(&namespace, config)
         })
@@ -89,6 +95,9 @@ impl Platform {
             image: self.config.images.simbdp.clone(),
             pull_policy: self.config.image_pull_policy.as_str().to_owned(),
             version: self.version.clone(),
+            service: self.service.clone(),
+            // The Secret with it is the operator's alone; of what is made with it only the name counts.
+            authority: Some(String::new()),
         }
     }
 
@@ -117,6 +126,16 @@ fn ambiguous(found: &[Deployment]) -> String {
 
 fn pod(deployment: &Deployment) -> Option<&PodSpec> {
     deployment.spec.as_ref()?.template.spec.as_ref()
+}
+
+/// The Service that the operator is told that it has.
+fn service(pod: &PodSpec) -> Option<String> {
+    let variables = pod
+        .containers
+        .iter()
+        .flat_map(|one| one.env.iter().flatten());
+    let mut named = variables.filter(|variable| variable.name == "SIMBDP_SERVICE");
+    named.next()?.value.clone()
 }
 
 /// The ConfigMap that the operator mounts.

@@ -122,6 +122,7 @@ fn told(tenant: &Tenant) -> Option<Fact> {
     Some(Fact {
         kind: ISOLATION_VERIFIED,
         holds: condition.status == "True",
+        known: true,
         reason: condition.reason.clone(),
         message: condition.message.clone(),
     })

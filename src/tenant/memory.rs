@@ -7,7 +7,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use simbdp_api::wire::internal::GatewayState;
-use simbdp_broker::admin::{AdminError, BrokerAdmin, QueueTotals};
+use simbdp_broker::admin::{AdminError, Backlogs, BrokerAdmin};
 use tokio::sync::Mutex;
 
 use super::hash::Hasher;
@@ -28,7 +28,7 @@ pub struct Memory {
     /// Held while a tenant's place is chosen and taken.
     pub placing: Arc<Mutex<()>>,
     ensured: Cache<String, String>,
-    totals: Cache<String, Arc<Vec<QueueTotals>>>,
+    backlogs: Cache<String, Arc<Backlogs>>,
     states: Cache<String, Arc<GatewayState>>,
     since: Cache<String, i64>,
 }
@@ -46,7 +46,7 @@ impl Default for Memory {
                 .max_capacity(CAPACITY)
                 .time_to_idle(LOOK_AGAIN)
                 .build(),
-            totals: Cache::builder()
+            backlogs: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(FIGURES)
                 .build(),
@@ -89,26 +89,25 @@ impl Memory {
         self.since.invalidate(what).await;
     }
 
-    /// How full the queues of a virtual host are.
-    pub async fn totals(
+    /// How full the queues of a broker are.
+    pub async fn backlogs(
         &self,
         broker: &str,
-        vhost: &str,
         admin: impl AsyncFnOnce() -> Result<Arc<dyn BrokerAdmin>, AdminError>,
-    ) -> Result<Arc<Vec<QueueTotals>>, AdminError> {
-        let ask = async {
-            let admin = admin().await?;
-            let totals = Arc::new(admin.queue_totals(vhost).await?);
-            // It only gives disk space back: the next look does so again.
-            if let Err(error) = admin.trim(vhost).await {
-                tracing::warn!(broker, vhost, %error, "what is done with stays in the broker for now");
-            }
-            Ok(totals)
-        };
-        self.totals
-            .try_get_with(format!("{broker}/{vhost}"), ask)
+    ) -> Result<Arc<Backlogs>, AdminError> {
+        let ask = async { Ok(Arc::new(admin().await?.backlogs().await?)) };
+        self.backlogs
+            .try_get_with(broker.to_owned(), ask)
             .await
             .map_err(|error: Arc<AdminError>| Arc::unwrap_or_clone(error))
+    }
+
+    /// What a broker just said of its queues, or that it says nothing any more.
+    pub async fn told(&self, broker: &str, backlogs: Option<Arc<Backlogs>>) {
+        match backlogs {
+            Some(backlogs) => self.backlogs.insert(broker.to_owned(), backlogs).await,
+            None => self.backlogs.invalidate(broker).await,
+        }
     }
 
     /// What a gateway replica says. `revision` is what it is hoped to have loaded: a new one is asked for at once.

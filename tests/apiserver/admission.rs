@@ -182,8 +182,44 @@ async fn bad_pipelines_are_refused_with_what_would_be_right() {
         (columns(json!([])), "should have at least 1 items"),
         (json!({"table": {"ttl": "1w"}}), "should match"),
         (
-            json!({"scaling": {"minReplicas": 0}}),
+            json!({"batch": {"schedule": {"cron": "0 2 * * * *", "duration": "4h"}}}),
+            "schedule.cron has five fields",
+        ),
+        (
+            json!({"batch": {"schedule": {"cron": "0 2 * * *", "duration": "4w"}}}),
+            "should match",
+        ),
+        (
+            json!({"batch": {"schedule": {"cron": "0 2 * * *"}}}),
+            "Required value",
+        ),
+        (
+            json!({"app": {"image": "i"}}),
+            "spec.app.command: Required value",
+        ),
+        (
+            json!({"app": {"image": "i", "command": ["c"], "env": [{"name": "SIMBDP_TABLE"}]}}),
+            "variables that start with SIMBDP_",
+        ),
+        (
+            json!({"app": {"image": "i", "command": ["c"], "timeoutSeconds": 20_000}}),
+            "app.timeoutSeconds times delivery.maxAttempts is at most 82800",
+        ),
+        (
+            json!({"delivery": {"maxAttempts": 0}}),
             "should be greater than or equal to 1",
+        ),
+        (
+            json!({"scaling": {"minReplicas": 101}}),
+            "should be less than or equal to 100",
+        ),
+        (
+            json!({"scaling": {"minReplicas": 3, "maxReplicas": 2}}),
+            "scaling.maxReplicas is less than scaling.minReplicas",
+        ),
+        (
+            json!({"scaling": {"cooldownSeconds": 5}}),
+            "should be greater than or equal to 10",
         ),
     ] {
         let error = create(&client, "IngestPipeline", "bad", pipeline(changes))

@@ -2,19 +2,21 @@
 //! a crash at any single call converges to the same end state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use kube::Client;
 use simbdp_operator::controller_runtime::{Controller, drive};
-use simbdp_testkit::fault::{Call, Fault, Operation};
+use simbdp_testkit::fault::{Call, Fault, Operation, Planned};
 
 use crate::server;
 use crate::world::{Outside, World};
 
 /// Runs of a campaign at the same time.
 const AT_ONCE: usize = 6;
+/// Faults that hit one run.
+const TOGETHER: usize = 3;
 
 /// Something that a controller brings about.
 #[async_trait(?Send)]
@@ -33,19 +35,16 @@ pub trait Scenario: Sync {
     async fn end_state(&self, world: &World) -> String;
 }
 
-/// One run; with a fault at the n-th call if there is one. Returns the world and its end state.
+/// One run, with faults if there are any. Returns the world and its end state.
 async fn once<S: Scenario>(
     scenario: &S,
     client: &Client,
     name: &str,
-    fault: Option<(u64, Fault)>,
+    faults: &[Planned],
 ) -> (World, String) {
     let world = World::with(client.clone(), name).await;
     scenario.prepare(&world).await;
-    world.faults.reset();
-    if let Some((nth, fault)) = fault {
-        world.faults.inject(nth, fault);
-    }
+    inject(&world, faults);
     let namespace = scenario.namespace(&world);
     let settled = async || scenario.settled(&world).await;
     world
@@ -60,50 +59,75 @@ async fn once<S: Scenario>(
     (world, state)
 }
 
-/// A fault at a call of a run, by their numbers.
-#[derive(Clone, Copy)]
-struct Plan {
-    nth: u64,
-    index: usize,
-    fault: Fault,
+/// Plans faults, and nothing else, from now on.
+fn inject(world: &World, faults: &[Planned]) {
+    world.faults.reset();
+    for fault in faults {
+        world.faults.inject(fault.clone());
+    }
 }
+
+/// Faults that hit one run, by the names that calls have in the world where they were seen first.
+type Company = Vec<Planned>;
 
 /// Every fault at every call that a run without faults made; a read that is carried out before a crash is as one that is
 /// not. A wait repeats the same calls in the same state for as long as it lasts, and of servers that are alike one is hit.
-/// `make test-all` hits the second of equal calls as well, and every server.
-fn plans(what: &str, calls: &[Call], faults: &[Fault]) -> Vec<Plan> {
+/// Several hit one run, one after the other. `make test-all` hits the second of equal calls as well, and every server, and
+/// no run twice.
+fn plans(what: &str, calls: &[Call], faults: &[Fault]) -> Vec<Company> {
     let all = std::env::var_os("SIMBDP_TEST_ALL").is_some();
+    let (most, together) = if all { (2, 1) } else { (1, TOGETHER) };
     let mut seen = BTreeMap::<String, u32>::new();
-    let mut chosen = Vec::new();
-    for (call, nth) in calls.iter().zip(1..) {
+    let mut plans = Vec::new();
+    for call in calls {
         let name = match all {
             true => call.name.clone(),
             false => unnumbered(&call.name),
         };
         let times = seen.entry(name).or_default();
         *times += 1;
-        if *times <= if all { 2 } else { 1 } {
-            chosen.push((nth, call.operation));
+        if *times > most {
+            continue;
         }
-    }
-    let each = |(nth, operation)| {
-        let faults = faults.iter().enumerate();
-        let same = move |fault| operation == Operation::Read && fault == Fault::CrashAfter;
-        let apart = faults.filter(move |(_, fault)| !same(**fault));
-        apart.map(move |(index, fault)| Plan {
-            nth,
-            index,
+        let same = |fault: &Fault| call.operation == Operation::Read && *fault == Fault::CrashAfter;
+        let apart = faults.iter().filter(|fault| !same(fault));
+        plans.extend(apart.map(|fault| Planned {
+            name: call.name.clone(),
+            nth: *times,
             fault: *fault,
-        })
-    };
-    let hit = chosen.len();
-    let plans: Vec<_> = chosen.into_iter().flat_map(each).collect();
+        }));
+    }
     println!(
-        "{what}: {} calls, of which {hit} are hit with {} faults in all",
+        "{what}: {} calls, {} faults, {together} to a run",
         calls.len(),
         plans.len()
     );
-    plans
+    // Those of a run are far apart, so that one is over when the next one comes.
+    let runs = plans.len().div_ceil(together);
+    let run = |first| plans.iter().skip(first).step_by(runs).cloned().collect();
+    (0..runs).map(run).collect()
+}
+
+/// Faults that never came because of those before them, as when an event is not told again: they come alone then.
+fn missed(world: &World, plan: &[Planned], faults: &[Planned]) -> Company {
+    if plan.len() < 2 {
+        return Company::new();
+    }
+    let hit = world.faults.hit();
+    let both = plan.iter().zip(faults);
+    both.filter(|(_, fault)| !hit.contains(fault))
+        .map(|(plan, _)| plan.clone())
+        .collect()
+}
+
+/// The same faults in another world, whose calls have its name in theirs.
+fn in_world(faults: &[Planned], of: &str, to: &str) -> Company {
+    let faults = faults.iter().cloned();
+    let renamed = faults.map(|fault| Planned {
+        name: fault.name.replace(of, to),
+        ..fault
+    });
+    renamed.collect()
 }
 
 /// A call's name without the numbers of servers: `data-db-1` is `data-db-`.
@@ -121,22 +145,18 @@ fn unnumbered(name: &str) -> String {
 /// Every fault at every call of a run without faults; each run ends as that one did.
 pub async fn run<S: Scenario>(scenario: &S, prefix: &str, faults: &[Fault]) {
     let client = server::client().await;
-    let (world, expected) = once(scenario, &client, &format!("{prefix}0"), None).await;
+    let (world, expected) = once(scenario, &client, &format!("{prefix}0"), &[]).await;
     let plans = plans(prefix, &world.faults.calls(), faults);
-    let expected = Arc::new(expected);
-    futures::stream::iter(plans)
-        .for_each_concurrent(AT_ONCE, |plan| {
-            let (client, expected) = (client.clone(), expected.clone());
-            async move {
-                let Plan { nth, index, fault } = plan;
-                let name = format!("{prefix}{index}n{nth}");
-                let (world, state) = once(scenario, &client, &name, Some((nth, fault))).await;
-                let hit = world.faults.hit();
-                pretty_equal(
-                    &expected,
-                    &state,
-                    &format!("{fault:?} at call {nth}: {hit:?}"),
-                );
+    let (first, expected, client) = (&world.name, &expected, &client);
+    futures::stream::iter(plans.into_iter().zip(1..))
+        .for_each_concurrent(AT_ONCE, |(plan, n): (Company, usize)| async move {
+            let mut plans = vec![(format!("{prefix}n{n}"), plan)];
+            while let Some((name, plan)) = plans.pop() {
+                let faults = in_world(&plan, first, &name);
+                let (world, state) = once(scenario, client, &name, &faults).await;
+                pretty_equal(expected, &state, &format!("{:?}", world.faults.hit()));
+                let alone = missed(&world, &plan, &faults).into_iter().zip(1..);
+                plans.extend(alone.map(|(fault, n)| (format!("{name}n{n}"), vec![fault])));
             }
         })
         .await;
@@ -153,18 +173,21 @@ pub trait Change: Scenario {
 struct Way<'a, S> {
     change: &'a S,
     expected: String,
-    left: Mutex<VecDeque<Plan>>,
+    left: Mutex<VecDeque<Company>>,
+    /// World whose calls they name.
+    first: String,
 }
 
 impl<'a, S: Change> Way<'a, S> {
     /// Goes it for the first time, without faults.
     async fn new(change: &'a S, world: &World, outside: &dyn Outside, faults: &[Fault]) -> Self {
-        let expected = gone(change, world, outside, None).await;
+        let expected = gone(change, world, outside, &[]).await;
         let calls = world.faults.calls();
         Self {
             change,
             expected,
             left: Mutex::new(plans(&world.name, &calls, faults).into()),
+            first: world.name.clone(),
         }
     }
 
@@ -172,13 +195,15 @@ impl<'a, S: Change> Way<'a, S> {
         self.left.lock().unwrap().is_empty()
     }
 
-    /// With the next fault, if one is left.
+    /// With the next faults, if any are left.
     async fn go(&self, world: &World, outside: &dyn Outside) {
-        let plan = self.left.lock().unwrap().pop_front();
-        let state = gone(self.change, world, outside, plan).await;
-        let hit = world.faults.hit();
-        let what = plan.map(|Plan { nth, fault, .. }| format!("{fault:?} at call {nth}: {hit:?}"));
-        pretty_equal(&self.expected, &state, &what.unwrap_or_default());
+        let plan = self.left.lock().unwrap().pop_front().unwrap_or_default();
+        let faults = in_world(&plan, &self.first, &world.name);
+        let state = gone(self.change, world, outside, &faults).await;
+        pretty_equal(&self.expected, &state, &format!("{:?}", world.faults.hit()));
+        let alone = missed(world, &plan, &faults);
+        let alone = alone.into_iter().map(|fault| vec![fault]);
+        self.left.lock().unwrap().extend(alone);
     }
 }
 
@@ -187,13 +212,10 @@ async fn gone<S: Change>(
     change: &S,
     world: &World,
     outside: &dyn Outside,
-    plan: Option<Plan>,
+    faults: &[Planned],
 ) -> String {
     change.ask(world).await;
-    world.faults.reset();
-    if let Some(Plan { nth, fault, .. }) = plan {
-        world.faults.inject(nth, fault);
-    }
+    inject(world, faults);
     let namespace = change.namespace(world);
     let settled = async || change.settled(world).await;
     world
@@ -256,11 +278,18 @@ fn pretty_equal(expected: &str, found: &str, what: &str) {
 
 /// An operator that has just started finds everything as it should be, and writes nothing.
 pub async fn second_writes_nothing<C: Controller>(world: &World, namespace: Option<&str>) {
+    second_writes_nothing_of::<C>(world, namespace, &world.name).await;
+}
+
+/// The same of an object of another name.
+pub async fn second_writes_nothing_of<C: Controller>(
+    world: &World,
+    namespace: Option<&str>,
+    name: &str,
+) {
     world.faults.reset();
     let (brokers, stores) = (world.brokers.writes(), world.stores.writes());
-    drive::<C>(&world.context(), namespace, &world.name)
-        .await
-        .unwrap();
+    drive::<C>(&world.context(), namespace, name).await.unwrap();
     let calls = world.faults.calls();
     let written: Vec<_> = calls
         .iter()

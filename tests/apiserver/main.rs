@@ -2,6 +2,7 @@
 //! in memory in the place of brokers and databases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod activation;
 mod admission;
 mod campaign;
 mod end_state;

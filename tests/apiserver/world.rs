@@ -2,7 +2,7 @@
 //! place of broker, database and gateway servers in memory, behind faults as well.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 use simbdp_api::wire::config::PipelineConfig;
 use simbdp_api::wire::internal::{DrainState, GatewayState, LoadedPipeline};
+use simbdp_operator::activation::authority::Authority;
 use simbdp_operator::config::{Config, Images, SharedCoreDms, SharedTemplate};
 use simbdp_operator::context::{Context, Identity};
 use simbdp_operator::controller_runtime::{Controller, Managed, ManagedStatus, drive};
@@ -38,6 +39,13 @@ use crate::server;
 const LIMIT: Duration = Duration::from_secs(90);
 /// Between two reconciles: what the controllers of Kubernetes do in it needs no reconcile of ours.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The authority of every operator here, so that what they make is the same.
+fn authority() -> Authority {
+    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
+    let generated = AUTHORITY.get_or_init(|| Authority::generate().unwrap());
+    generated.clone()
+}
 
 /// One test's own operator, with a namespace of its own.
 pub struct World {
@@ -138,6 +146,7 @@ impl World {
                 namespace: self.operator_namespace(),
                 service_account: "simbdp".into(),
                 pod: "operator-0".into(),
+                service: "simbdp-operator".into(),
             },
             coredms: Arc::new(FaultyStores::new(
                 Arc::new(self.stores.clone()),
@@ -162,6 +171,7 @@ impl World {
             backoff: Backoff::default(),
             secrets: SecretsWatch::new(client.clone(), None),
             pulses: Pulses::default(),
+            authority: OnceLock::from(authority()),
             memory: Memory::default(),
             client,
         }

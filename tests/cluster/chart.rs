@@ -148,7 +148,7 @@ async fn the_operator_binds_its_role_in_namespaces_of_tenants_alone() {
 }
 
 #[tokio::test]
-async fn the_operator_reads_secrets_and_runs_commands_of_tenants_alone() {
+async fn the_operator_reads_secrets_runs_commands_and_scales_of_tenants_alone() {
     let alpha = TestTenant::alpha().await;
     let client = as_operator().await;
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client);
@@ -157,10 +157,15 @@ async fn the_operator_reads_secrets_and_runs_commands_of_tenants_alone() {
             Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
             None => (resource, None),
         };
+        let (resource, group) = match resource.split_once('.') {
+            Some((resource, group)) => (resource, Some(group.to_owned())),
+            None => (resource, None),
+        };
         let review = SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(ResourceAttributes {
                     namespace,
+                    group,
                     verb: Some(verb.to_owned()),
                     resource: Some(resource.to_owned()),
                     subresource,
@@ -177,12 +182,14 @@ async fn the_operator_reads_secrets_and_runs_commands_of_tenants_alone() {
         ("list", "secrets"),
         ("get", "pods/exec"),
         ("create", "pods/exec"),
+        ("patch", "deployments.apps/scale"),
     ] {
         let (own, other) = (alpha.name.namespace(), "kube-system".to_owned());
         assert!(allowed(Some(own), verb, resource).await);
         assert!(!allowed(Some(other), verb, resource).await);
         assert!(!allowed(None, verb, resource).await);
     }
+    assert!(allowed(None, "create", "tokenreviews.authentication.k8s.io").await);
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ fn program() -> PathBuf {
 }
 
 /// Runs the program on a tenant; its exit code and the JSON that it prints, which is all that it prints there.
-async fn simbdp(tenant: &TestTenant, args: &[&str]) -> (i32, Value) {
+pub async fn simbdp(tenant: &TestTenant, args: &[&str]) -> (i32, Value) {
     let mut command = Command::new(program());
     for variable in [
         "SERVER",

@@ -13,8 +13,9 @@ use simbdp_api::common::Engine;
 use simbdp_api::names::tenant_objects;
 use simbdp_api::{Broker, CoreDms, labels};
 
-use crate::harness::{QUICK, TestTenant, eventually, small_tenant};
+use crate::harness::{Cluster, QUICK, TestTenant, eventually, small_tenant};
 use crate::main_job::sample;
+use crate::turns;
 
 const OPERATOR: &str = "simbdp-operator";
 const OPERATOR_NAMESPACE: &str = "simbdp-system";
@@ -165,7 +166,8 @@ async fn ends(order: &[Part]) {
 #[tokio::test]
 async fn a_tenant_ends_in_whatever_order_its_parts_are_deleted() {
     use Part::{CoreDms, Namespace, Secrets, Tenant};
-    let client = TestTenant::alpha().await.cluster.client;
+    turns::alone().await;
+    let client = Cluster::connect().await.client;
     let foreign = Foreign::make(&client).await;
     let before = foreign.seen().await;
     for order in [

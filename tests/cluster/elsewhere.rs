@@ -17,7 +17,7 @@ use scylla::value::Row;
 use serde_json::{Value, json};
 use simbdp_api::common::Engine;
 use simbdp_coredms::Trust;
-use simbdp_testkit::cassandra::client_encryption;
+use simbdp_testkit::cassandra::{client_encryption, small_yaml};
 use simbdp_testkit::certificates::Authority;
 use tempfile::NamedTempFile;
 
@@ -371,10 +371,8 @@ impl Place<'_> {
 fn cassandra_yaml(member: u8, address: &str, seed: &str, pem: &str) -> String {
     let token = i128::from(i64::MIN) + (1_i128 << 64) / i128::from(MEMBERS) * i128::from(member);
     let encryption = client_encryption(pem);
-    let data = "/var/lib/cassandra";
     format!(
         "cluster_name: elsewhere
-partitioner: org.apache.cassandra.dht.Murmur3Partitioner
 endpoint_snitch: SimpleSnitch
 seed_provider:
 - class_name: org.apache.cassandra.locator.SimpleSeedProvider
@@ -386,26 +384,7 @@ auto_bootstrap: false
 broadcast_address: {address}
 rpc_address: 0.0.0.0
 broadcast_rpc_address: {address}
-native_transport_port: 9042
-storage_port: 7000
-authenticator: PasswordAuthenticator
-authorizer: CassandraAuthorizer
-role_manager: CassandraRoleManager
-data_file_directories: [{data}/data]
-commitlog_directory: {data}/commitlog
-saved_caches_directory: {data}/saved_caches
-hints_directory: {data}/hints
-cdc_raw_directory: {data}/cdc_raw
-commitlog_sync: periodic
-commitlog_sync_period: 10000ms
-commitlog_segment_size: 8MiB
-commitlog_total_space: 128MiB
-memtable_heap_space: 64MiB
-file_cache_size: 16MiB
-networking_cache_size: 16MiB
-write_request_timeout: 10s
-read_request_timeout: 10s
-request_timeout: 20s
-{encryption}"
+{}{encryption}",
+        small_yaml("/var/lib/cassandra")
     )
 }

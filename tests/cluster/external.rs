@@ -11,6 +11,7 @@ use crate::elsewhere::{Elsewhere, PASSWORD, USER};
 use crate::harness::{Cluster, QUICK, SLOW, TestTenant, condition, eventually};
 use crate::main_job::{data, planes_ndjson, sample};
 use crate::table::{differences, from_csv};
+use crate::turns;
 
 const OPERATOR: &str = "simbdp-system";
 const NAME: &str = "elsewhere";
@@ -27,8 +28,9 @@ async fn tenants_come_and_go_in_somebody_elses_mongodb_over_tls() {
 }
 
 async fn tenants_come_and_go(engine: Engine) {
-    let elsewhere = Elsewhere::start(engine).await;
     let cluster = Cluster::connect().await;
+    turns::with("guest").await;
+    let elsewhere = Elsewhere::start(engine).await;
     let before = elsewhere.content().await;
 
     declare(&cluster, &elsewhere, None).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
@@ -19,6 +20,7 @@ use tokio::sync::OnceCell;
 use crate::database::Database;
 use crate::engines::coredms;
 use crate::table::Cells;
+use crate::turns;
 
 /// Label of every Tenant that these tests make, so that the run can sweep up after itself.
 pub const TEST_LABEL: &str = "simbdp.dev/test";
@@ -56,6 +58,7 @@ impl Cluster {
     pub async fn connect() -> Self {
         // Both of rustls's providers are in the tree; one must be chosen. A second choice is refused and harmless.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        turns::together().await;
         let client = Client::try_default()
             .await
             .expect("KUBECONFIG names a cluster");
@@ -141,12 +144,16 @@ impl Cluster {
     }
 
     /// Applies an IngestPipeline from its spec, once one of that name that is being deleted is gone; does not wait for more.
+    /// One ingest app of it always runs, unless the spec says otherwise: most tests look at it, or kill it.
     pub async fn apply_pipeline(
         &self,
         tenant: &TenantName,
         name: &str,
-        spec: Value,
+        mut spec: Value,
     ) -> Result<IngestPipeline, kube::Error> {
+        if spec.get("scaling").is_none() {
+            spec["scaling"] = json!({"minReplicas": 1, "maxReplicas": 1});
+        }
         let object = json!({
             "apiVersion": "simbdp.dev/v1alpha1", "kind": "IngestPipeline",
             "metadata": {"name": name},
@@ -285,6 +292,7 @@ impl TestTenant {
 
     async fn shared(name: &str, engine: Engine, once: &OnceCell<()>) -> Self {
         let tenant = Self::named(name, engine).await;
+        turns::with(name).await;
         once.get_or_init(|| async {
             let mut spec = small_tenant(engine, "Delete");
             // Each kind of broker with one of the engines: the two know nothing of each other.
@@ -300,7 +308,7 @@ impl TestTenant {
             tenant.cluster.tenant_ready(&tenant.name).await;
         })
         .await;
-        // One test at a time: the apps of those before would fill a small node.
+        // The apps of tests before would fill a small node.
         let pipelines = tenant.cluster.pipelines(&tenant.name);
         pipelines
             .delete_collection(&DeleteParams::default(), &ListParams::default())
@@ -483,6 +491,14 @@ impl TestTenant {
             }
         }
         Err("no primary".to_owned())
+    }
+
+    /// How many ingest apps of a pipeline are to run.
+    pub async fn replicas(&self, pipeline: &str) -> i32 {
+        let client = self.cluster.client.clone();
+        let api: Api<Deployment> = Api::namespaced(client, &self.name.namespace());
+        let found = api.get(&format!("ingest-{pipeline}")).await.unwrap();
+        found.spec.unwrap().replicas.unwrap()
     }
 
     /// Pods of a pipeline's ingest app.

@@ -12,6 +12,7 @@ use simbdp_api::wire::rest::FileState;
 use crate::harness::{KAFKA, QUICK, SLOW, TestTenant, eventually};
 use crate::main_job::{WEATHER_DOUBLES, WEATHER_KEY, data, head, ndjson, planes_ndjson, sample};
 use crate::table::{Cells, differences, from_csv};
+use crate::turns;
 
 for_each_engine!(
     a_member_killed_under_load,
@@ -310,11 +311,13 @@ async fn a_cassandra_pod_that_is_asked_to_stop_drains_by_itself() {
 
 #[tokio::test]
 async fn the_rabbitmq_pod_killed_under_load() {
+    turns::alone().await;
     the_pod_of_a_broker_killed_under_load(TestTenant::alpha().await, "default").await;
 }
 
 #[tokio::test]
 async fn the_kafka_pod_killed_under_load() {
+    turns::alone().await;
     the_pod_of_a_broker_killed_under_load(TestTenant::of(Engine::MongoDB).await, KAFKA).await;
 }
 

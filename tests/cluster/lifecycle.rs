@@ -12,7 +12,7 @@ use crate::table::{assert_same, from_csv};
 
 const OPERATOR: &str = "app.kubernetes.io/component=operator";
 
-async fn kill_operators(tenant: &TestTenant) {
+pub async fn kill_operators(tenant: &TestTenant) {
     for pod in tenant.cluster.pod_names("simbdp-system", OPERATOR).await {
         tenant.cluster.kill_pod("simbdp-system", &pod).await;
     }

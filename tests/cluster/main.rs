@@ -1,10 +1,12 @@
 //! What users do, on a real cluster: the main job, isolation, bad input, kills, teardown.
-//! `make test` brings the cluster up, installs the chart and runs this; tests run one after the other.
+//! `make test` brings the cluster up, installs the chart and runs this; tests of different tenants run at the same time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[macro_use]
 mod engines;
 
+mod activation;
+mod again;
 mod bad_input;
 mod chart;
 mod cli;
@@ -19,7 +21,9 @@ mod lifecycle;
 mod main_job;
 mod members;
 mod missed;
+mod own_apps;
 mod pause;
 mod quorum;
 mod scale;
 mod table;
+mod turns;

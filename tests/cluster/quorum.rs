@@ -14,6 +14,7 @@ use simbdp_api::names::tenant_objects;
 
 use crate::harness::{QUICK, TestTenant, condition, eventually};
 use crate::members::settled;
+use crate::turns;
 
 for_each_engine!(two_members_that_hang_are_named_and_serve_again);
 
@@ -93,6 +94,8 @@ async fn ready_is(tenant: &TestTenant, status: &str, named: &[String], limit: Du
 }
 
 async fn two_members_that_hang_are_named_and_serve_again(tenant: TestTenant) {
+    // What it is told within is not to be waited for with others.
+    turns::alone().await;
     // Nobody is restarted meanwhile.
     settled(&tenant).await;
     let pods = tenant.cluster.pods(&tenant.name.namespace());

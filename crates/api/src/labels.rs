@@ -18,6 +18,8 @@ pub const DISCARD_BACKLOG: &str = "simbdp.dev/discard-backlog";
 pub const CONFIG_DIGEST: &str = "simbdp.dev/config-digest";
 /// On a Tenant, CoreDms or IngestPipeline: when a person last asked for a restart of its pods; also on their template.
 pub const RESTARTED_AT: &str = "simbdp.dev/restarted-at";
+/// On the Deployment of an ingest app: none is to run, and why.
+pub const PAUSED: &str = "simbdp.dev/paused";
 /// On a gateway pod: revision of the pipelines that it should load; changing it makes the kubelet
 /// refresh the mounted ConfigMap at once.
 pub const PIPELINES_REVISION: &str = "simbdp.dev/pipelines-revision";

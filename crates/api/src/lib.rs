@@ -1,6 +1,7 @@
 //! Custom resources of the group `simbdp.dev`, the names derived from them, and the shapes
 //! that the programs exchange. Pure: no client, no clock, no runtime.
 
+pub mod app;
 pub mod broker;
 pub mod column_type;
 pub mod common;

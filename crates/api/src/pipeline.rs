@@ -6,6 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::app::{AppSpec, DeliverySpec};
 use crate::column_type::ColumnType;
 use crate::common::{Conditions, LocalRef, Quantity};
 
@@ -39,6 +40,7 @@ use crate::common::{Conditions, LocalRef, Quantity};
 #[x_kube(validation = Rule::new("has(self.batch) != has(self.stream)").message("exactly one of batch and stream must be set"))]
 #[x_kube(validation = Rule::new("has(self.batch) == has(oldSelf.batch)").message("a pipeline cannot change between batch and stream: create another one"))]
 #[x_kube(validation = Rule::new("self.table.name == oldSelf.table.name").message("table.name is immutable: create another pipeline for another table"))]
+#[x_kube(validation = Rule::new("!has(self.app) || !has(self.app.timeoutSeconds) || !has(self.delivery) || self.app.timeoutSeconds * self.delivery.maxAttempts <= 82800").message("app.timeoutSeconds times delivery.maxAttempts is at most 82800 (23 hours): a broker takes work back after a day"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.table.shardKey) || has(self.table.shardKey)").message("table.shardKey cannot be removed: a table keeps its shard key"))]
 pub struct IngestPipelineSpec {
     /// Files come in. Exactly one of batch and stream must be set.
@@ -49,6 +51,12 @@ pub struct IngestPipelineSpec {
     pub stream: Option<StreamSpec>,
     /// The table that the records are written to.
     pub table: TableSpec,
+    /// The tenant's own program, which reads the files or messages instead of the built-in app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppSpec>,
+    /// How often is tried what fails.
+    #[serde(default)]
+    pub delivery: DeliverySpec,
     /// How many ingest apps run.
     #[serde(default)]
     pub scaling: ScalingSpec,
@@ -64,6 +72,56 @@ pub struct BatchSpec {
     /// What a file must conform to, checked before it is persisted.
     #[serde(default)]
     pub constraints: FileConstraints,
+    /// When files are given to ingest apps: until then they are accepted and stay staged. At any time when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleSpec>,
+}
+
+/// Windows in which staged files are queued.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.cron.matches('^[^ @]+( +[^ @]+){4}$')").message("schedule.cron has five fields: minute, hour, day of the month, month, day of the week, e.g. 0 2 * * *"))]
+pub struct ScheduleSpec {
+    /// When a window begins, in UTC: minute, hour, day of the month, month, day of the week, e.g. `0 2 * * *`
+    /// (<https://docs.rs/croner/latest/croner/>).
+    #[schemars(length(min = 9, max = 128))]
+    pub cron: String,
+    /// How long a window is: a whole number with the unit m, h or d, at most 7 days, e.g. `4h`.
+    pub duration: WindowLength,
+}
+
+/// Length of a window: a whole number with the unit m, h or d.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct WindowLength(
+    #[schemars(length(min = 2, max = 6), pattern(r"^[1-9][0-9]*(m|h|d)$"))] pub String,
+);
+
+/// A length that no window has.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is not a length of at most 7 days; write for example 30m, 4h or 1d")]
+pub struct WindowLengthError(pub String);
+
+impl WindowLength {
+    /// Longest window, in seconds.
+    pub const MAX_SECONDS: u32 = 7 * 86_400;
+
+    /// The length in seconds.
+    pub fn seconds(&self) -> Result<u32, WindowLengthError> {
+        let error = || WindowLengthError(self.0.clone());
+        let unit = match self.0.chars().last() {
+            Some('m') => 60,
+            Some('h') => 3_600,
+            Some('d') => 86_400,
+            _ => return Err(error()),
+        };
+        self.0[..self.0.len() - 1]
+            .parse::<u32>()
+            .ok()
+            .and_then(|count| count.checked_mul(unit))
+            .filter(|seconds| (1..=Self::MAX_SECONDS).contains(seconds))
+            .ok_or_else(error)
+    }
 }
 
 /// What a file must conform to.
@@ -378,26 +436,60 @@ impl Ttl {
     }
 }
 
-/// How many ingest apps run.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// How many ingest apps run: as many as what waits asks for, between a least and a most.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.maxReplicas) || self.maxReplicas >= self.minReplicas").message("scaling.maxReplicas is less than scaling.minReplicas: raise it, or lower minReplicas"))]
 pub struct ScalingSpec {
-    /// Ingest apps that always run.
-    #[serde(default = "default_min_replicas")]
-    #[schemars(range(min = 1, max = 100))]
+    /// Ingest apps that always run. With 0, none does while nothing comes in; the first file or message starts one.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
     pub min_replicas: u16,
+    /// Most ingest apps; 5, or minReplicas where that is more, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_replicas: Option<u16>,
+    /// Files or messages, waiting or being ingested, that one ingest app is to have; 5 files or 1000 messages when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub target_backlog: Option<u32>,
+    /// How long fewer ingest apps must have been enough before some are stopped, in seconds; the last one is stopped when
+    /// nothing waited and nothing was being ingested for so long.
+    #[serde(default = "default_cooldown_seconds")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub cooldown_seconds: u32,
+}
+
+impl ScalingSpec {
+    /// Most ingest apps where a pipeline does not say.
+    pub const MAX_REPLICAS: u16 = 5;
+    /// Files that one ingest app is to have where a pipeline does not say: it takes one at a time.
+    pub const TARGET_FILES: u32 = 5;
+    /// Messages that one ingest app is to have where a pipeline does not say.
+    pub const TARGET_MESSAGES: u32 = 1000;
+    /// Shortest cooldown, in seconds: figures of a broker are late by some.
+    pub const MIN_COOLDOWN_SECONDS: u32 = 10;
+
+    /// Most ingest apps.
+    pub fn max(&self) -> u16 {
+        self.max_replicas
+            .unwrap_or_else(|| Self::MAX_REPLICAS.max(self.min_replicas))
+    }
 }
 
 impl Default for ScalingSpec {
     fn default() -> Self {
         Self {
-            min_replicas: default_min_replicas(),
+            min_replicas: 0,
+            max_replicas: None,
+            target_backlog: None,
+            cooldown_seconds: default_cooldown_seconds(),
         }
     }
 }
 
-fn default_min_replicas() -> u16 {
-    1
+fn default_cooldown_seconds() -> u32 {
+    300
 }
 
 /// What the operator has seen of a pipeline.
@@ -417,7 +509,10 @@ pub struct IngestPipelineStatus {
     /// Files or messages that wait in the queue or are being ingested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<i64>,
-    /// Ingest apps that are ready.
+    /// Messages, or work on files, in the dead-letter queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<i64>,
+    /// Ingest apps that are ready; 0 while nothing comes in and none has to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
     /// Rows written since the pipeline was created.

@@ -1,5 +1,6 @@
 //! What the operator does in a broker: virtual hosts, users, queues. Every call is idempotent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -90,6 +91,29 @@ pub struct QueueTotals {
     pub unacknowledged: u64,
 }
 
+/// How full every queue of a broker is, by its virtual host and its name.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Backlogs(BTreeMap<String, BTreeMap<String, QueueTotals>>);
+
+impl Backlogs {
+    /// How full one queue is; [`None`] where the broker does not name it.
+    pub fn get(&self, vhost: &str, queue: &str) -> Option<&QueueTotals> {
+        self.0.get(vhost)?.get(queue)
+    }
+}
+
+impl FromIterator<(String, QueueTotals)> for Backlogs {
+    /// From virtual hosts and their queues.
+    fn from_iter<I: IntoIterator<Item = (String, QueueTotals)>>(queues: I) -> Self {
+        let mut backlogs = Self::default();
+        for (vhost, totals) in queues {
+            let vhost = backlogs.0.entry(vhost).or_default();
+            vhost.insert(totals.name.clone(), totals);
+        }
+        backlogs
+    }
+}
+
 /// Logs in, as the operator, to any Broker. The seam for tests and for other brokers.
 #[async_trait]
 pub trait AdminConnector: Send + Sync {
@@ -125,8 +149,11 @@ pub trait BrokerAdmin: Send + Sync {
     /// Every queue of a virtual host, in one call. RabbitMQ counts at intervals (5 s by default, setting
     /// `rabbit.quorum_tick_interval`): what was published or settled since then is not in it.
     async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError>;
+    /// Every queue of every tenant, in one call; as late as [`Self::queue_totals`]. A queue that cannot be seen now is left
+    /// out.
+    async fn backlogs(&self) -> Result<Backlogs, AdminError>;
     /// Deletes what every consumer is done with, where the broker does not do so by itself: Kafka.
-    async fn trim(&self, _vhost: &str) -> Result<(), AdminError> {
+    async fn trim(&self) -> Result<(), AdminError> {
         Ok(())
     }
 }

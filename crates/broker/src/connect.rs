@@ -8,8 +8,11 @@ use async_trait::async_trait;
 use simbdp_api::broker::BrokerType;
 
 use crate::admin::{AdminConnector, AdminError, BrokerAdmin, ManagementConnection};
-use crate::kafka::{self, KafkaConnector, KafkaConsumer, KafkaPublisher};
-use crate::rabbitmq::{self, LinkOptions, RabbitConnector, RabbitConsumer, RabbitPublisher};
+use crate::dead_letters::DeadLetters;
+use crate::kafka::{self, KafkaConnector, KafkaConsumer, KafkaDeadLetters, KafkaPublisher};
+use crate::rabbitmq::{
+    self, LinkOptions, RabbitConnector, RabbitConsumer, RabbitDeadLetters, RabbitPublisher,
+};
 use crate::source::{SourceError, broker_type};
 use crate::{Connection, ConnectionSource, Consumer, Publisher};
 
@@ -65,6 +68,19 @@ pub fn publisher(binding: impl Into<PathBuf>) -> Result<Arc<dyn Publisher>, Sour
             let options = kafka::PublisherOptions::default();
             Arc::new(KafkaPublisher::new(source, options))
         }
+    })
+}
+
+/// Dead-letter queues of the broker of this binding.
+pub fn dead_letter_queues(
+    binding: impl Into<PathBuf>,
+) -> Result<Arc<dyn DeadLetters>, SourceError> {
+    let binding = binding.into();
+    let broker = broker_type(&binding)?;
+    let source = ConnectionSource::binding(binding);
+    Ok(match broker {
+        BrokerType::RabbitMQ => Arc::new(RabbitDeadLetters::new(source)),
+        BrokerType::Kafka => Arc::new(KafkaDeadLetters::new(source)),
     })
 }
 

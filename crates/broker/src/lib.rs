@@ -1,4 +1,4 @@
-//! Queues between acceptance and ingest. [`BrokerAdmin`] is for the operator, [`Publisher`] for the
+//! Queues between acceptance and ingest. [`BrokerAdmin`] is for the operator, [`Publisher`] and [`DeadLetters`] for the
 //! gateway, [`Consumer`] for ingest apps.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -6,13 +6,15 @@
 pub mod admin;
 mod chunks;
 pub mod connect;
+pub mod dead_letters;
 pub mod kafka;
 pub mod queue;
 pub mod rabbitmq;
 pub mod source;
 
 pub use admin::{AdminConnector, BrokerAdmin};
-pub use connect::{Connectors, consumer, publisher, try_enter};
+pub use connect::{Connectors, consumer, dead_letter_queues, publisher, try_enter};
+pub use dead_letters::{DeadLetterReader, DeadLetters};
 pub use queue::{Consumer, Delivery, Message, Publisher};
 pub use source::ConnectionSource;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use simbdp_api::wire::dead_letters::MOST_LISTED;
 use uuid::Uuid;
 
 const EXIT_CODES: &str = "\
@@ -113,6 +114,30 @@ A run that fails part-way says with which key it goes on, without doubles.")]
   simbdp --tenant flights ledger 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47
   simbdp --tenant flights ledger 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --rejects")]
     Ledger(Ledger),
+    /// Look at, redrive or purge what could not be ingested: the dead letters of a pipeline.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights dlq list planes
+  simbdp --tenant flights dlq show planes planes/loader/8e03978e:17
+  simbdp --tenant flights dlq redrive planes --all
+  simbdp --tenant flights dlq purge planes planes/loader/8e03978e:17
+
+Once the cause is mended, redrive puts messages back to the queue: they keep their identity and version, so that nothing
+shows twice, and their attempts begin anew. Listing and showing need a Reader, redriving and purging a Writer.")]
+    Dlq(Dlq),
+    /// Ingest a file once more, after its pipeline or the file itself was mended.
+    #[command(after_help = "Examples:
+  simbdp --tenant flights replay 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --wait
+  simbdp --tenant flights replay 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --rejects
+  simbdp --tenant flights ledger 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --rejects > rejects.ndjson
+  simbdp --tenant flights replay 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --rejects --file rejects.ndjson
+  simbdp --tenant flights replay 0197b3c2-5a1f-7c4e-9d3a-2f6b8c1e0a47 --file mended.csv
+
+Without --file the bytes that were uploaded are ingested again, with the identities and versions that they had: nothing
+shows twice, and what was accepted later stays. They are kept for some days after a file failed or had rows quarantined.
+With --file, what is in it takes the place of what it mends: it is a file of its own in the ledger, and newer. With
+--rejects it holds lines of the reject file whose `raw` you corrected; leave their `ordinal` as it is. A whole file must
+have its records in their former order. The exit code is 1 when, with --wait, it fails or rows of it are quarantined.")]
+    Replay(Replay),
     /// Show a tenant, its database and its pipelines, and why what is not ready is not. Needs a kubeconfig.
     #[command(after_help = "Examples:
   simbdp --tenant flights status
@@ -259,6 +284,85 @@ pub enum State {
     Done,
     Failed,
     Duplicate,
+}
+
+/// Arguments of `dlq`.
+#[derive(Debug, clap::Args)]
+pub struct Dlq {
+    #[command(subcommand)]
+    pub verb: DlqVerb,
+}
+
+/// What is done with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DlqVerb {
+    /// Dead letters from the front of the queue: why, after how many attempts, and since when
+    #[command(after_help = "Examples:
+  simbdp --tenant flights dlq list planes
+  simbdp --tenant flights dlq list planes --limit 1000 -o json
+
+Nothing is taken out of the queue. Letters that another request reads at that moment are not shown.")]
+    List {
+        /// Pipeline
+        pipeline: String,
+        /// Most letters
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_LISTED)))]
+        limit: u32,
+    },
+    /// One dead letter with its message
+    #[command(after_help = "Examples:
+  simbdp --tenant flights dlq show planes planes/loader/8e03978e:17
+  simbdp --tenant flights dlq show planes planes/loader/8e03978e:17 -o json")]
+    Show {
+        /// Pipeline
+        pipeline: String,
+        /// Id of the letter, as `dlq list` shows it
+        id: String,
+    },
+    /// Put dead letters back to the work queue
+    #[command(after_help = "Examples:
+  simbdp --tenant flights dlq redrive planes --all
+  simbdp --tenant flights dlq redrive planes planes/loader/8e03978e:17 planes/loader/8e03978e:18
+
+A letter leaves the dead-letter queue only once the work queue has confirmed the message. What fails again comes back
+with the time of its first and of its last failure. The exit code is 1 when a letter was left where it is.")]
+    Redrive(DlqSelection),
+    /// Remove dead letters for good
+    #[command(after_help = "Examples:
+  simbdp --tenant flights dlq purge planes planes/loader/8e03978e:17
+  simbdp --tenant flights dlq purge planes --all
+
+What is purged is lost. The exit code is 1 when a letter was left where it is.")]
+    Purge(DlqSelection),
+}
+
+/// Which dead letters.
+#[derive(Debug, clap::Args)]
+pub struct DlqSelection {
+    /// Pipeline
+    pub pipeline: String,
+    /// Ids of letters, as `dlq list` shows them
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub ids: Vec<String>,
+    /// Every letter that is there when the command begins
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+pub struct Replay {
+    /// The file, by its id.
+    pub file_id: Uuid,
+    /// Only the rows that were quarantined.
+    #[arg(long)]
+    pub rejects: bool,
+    /// A mended file, or with --rejects mended lines of the reject file, to take instead.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Wait until it has ended, and show what became of it.
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Arguments of `status`.

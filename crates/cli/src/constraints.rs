@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use simbdp_api::tenant::Role;
+use simbdp_api::wire::config::Schedule;
 use simbdp_api::wire::rest::{PipelineConstraints, PipelineList};
 
 use crate::args::{ConnectionArgs, Constraints, Output};
@@ -61,6 +62,7 @@ fn row(pipeline: &PipelineConstraints) -> Vec<String> {
                     .as_ref()
                     .map(|pattern| format!("name {pattern}")),
             );
+            limits.extend(batch.schedule.as_ref().map(window));
             ("Batch", accepts, limits.join("; "))
         }
         (None, Some(stream)) => (
@@ -88,8 +90,17 @@ fn row(pipeline: &PipelineConstraints) -> Vec<String> {
         pipeline.table.clone(),
         accepts,
         limits,
-        fields.join(" "),
+        match fields.is_empty() {
+            true => "any: the tenant's own program reads them".to_owned(),
+            false => fields.join(" "),
+        },
     ]
+}
+
+/// When files are queued.
+fn window(schedule: &Schedule) -> String {
+    let minutes = schedule.seconds / 60;
+    format!("queued at `{}` UTC, for {minutes} minutes", schedule.cron)
 }
 
 fn join<T: ToString>(items: &[T]) -> String {

@@ -16,9 +16,10 @@ use crate::args::{ConnectionArgs, Fetchdata, Output};
 use crate::client::Gateway;
 use crate::connect;
 use crate::error::{Again, CliError};
+use crate::ledger;
 use crate::local_check::{Checker, Conforming};
 use crate::output::{Grid, cell, print};
-use crate::upload;
+use crate::upload::{self, Wishes};
 
 /// What became of one file.
 #[derive(Debug, Serialize)]
@@ -220,8 +221,12 @@ impl Job {
 
     async fn upload(&self, file: &Conforming) -> Fetched {
         let bar = progress(file);
-        let (pipeline, force) = (&self.verb.pipeline, self.verb.force);
-        let answer = upload::upload(&self.gateway, pipeline, file, force, &bar).await;
+        let pipeline = &self.verb.pipeline;
+        let wishes = Wishes {
+            force: self.verb.force,
+            mends: None,
+        };
+        let answer = upload::upload(&self.gateway, pipeline, file, wishes, &bar).await;
         bar.finish_and_clear();
         match answer {
             Ok(done) => {
@@ -232,6 +237,7 @@ impl Job {
                 };
                 Fetched {
                     id: Some(done.id),
+                    reasons: done.held_until.map(ledger::held).into_iter().collect(),
                     ..Fetched::new(&file.path, result)
                 }
             }

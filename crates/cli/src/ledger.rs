@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures::TryStreamExt;
 use simbdp_api::tenant::Role;
 use simbdp_api::wire::rest::{FilePage, FileRecord};
@@ -91,11 +92,27 @@ async fn rejects(gateway: &Gateway, id: Uuid) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Until when a file waits.
+pub fn held(until: DateTime<Utc>) -> String {
+    let at = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("waits for the pipeline's window, which begins at {at}")
+}
+
+/// What else is to be known of a file.
+fn note(file: &FileRecord) -> String {
+    let notes = [
+        file.held_until.map(held),
+        file.mends.map(|id| format!("mends {id}")),
+        file.replays.map(|times| format!("replayed {times} times")),
+    ];
+    notes.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
 /// Ledger entries for people.
 pub fn grid(files: &[FileRecord]) -> Grid {
     let mut grid = Grid::new([
         "id", "pipeline", "name", "state", "bytes", "accepted", "rejected", "seconds", "uploaded",
-        "error",
+        "error", "note",
     ]);
     grid.rows = files
         .iter()
@@ -114,6 +131,7 @@ pub fn grid(files: &[FileRecord]) -> Grid {
                     .clone()
                     .or_else(|| file.duplicate_of.map(|id| format!("same as {id}")))
                     .unwrap_or_default(),
+                note(file),
             ]
         })
         .collect();

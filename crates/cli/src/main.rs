@@ -5,6 +5,7 @@ mod args;
 mod client;
 mod connect;
 mod constraints;
+mod dlq;
 mod error;
 mod fetchdata;
 mod ingestmessage;
@@ -13,6 +14,7 @@ mod local_check;
 mod output;
 mod plan;
 mod query;
+mod replay;
 mod restart;
 mod signals;
 mod status;
@@ -61,6 +63,8 @@ async fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Query(verb) => query::run(&connection, output, verb).await,
         Command::Constraints(verb) => constraints::run(&connection, output, verb).await,
         Command::Ledger(verb) => ledger::run(&connection, output, verb).await,
+        Command::Dlq(verb) => dlq::run(&connection, output, verb).await,
+        Command::Replay(verb) => replay::run(&connection, output, verb).await,
         Command::Status(verb) => status::run(&connection, output, verb).await,
         Command::Plan(verb) => plan::run(output, verb).await,
         Command::Restart(verb) => restart::run(&connection, output, verb).await,

@@ -16,12 +16,21 @@ use crate::client::Gateway;
 use crate::error::CliError;
 use crate::local_check::Conforming;
 
+/// What is asked of the gateway with a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// Ingest bytes that were uploaded before.
+    pub force: bool,
+    /// The file that it mends.
+    pub mends: Option<Uuid>,
+}
+
 /// Uploads a file; the gateway knows the same bytes again, so that repeating is harmless.
 pub async fn upload(
     gateway: &Gateway,
     pipeline: &str,
     file: &Conforming,
-    force: bool,
+    wishes: Wishes,
     bar: &ProgressBar,
 ) -> Result<UploadResult, CliError> {
     let path = format!(
@@ -43,8 +52,11 @@ pub async fn upload(
             .request(Method::PUT, &path)
             .header("content-digest", &digest)
             .header("content-length", file.size);
-        if force {
+        if wishes.force {
             request = request.query(&[("force", "true")]);
+        }
+        if let Some(mended) = wishes.mends {
+            request = request.query(&[("mends", mended.to_string())]);
         }
         match open() {
             Ok(content) => {

@@ -40,6 +40,7 @@ fn decode(
     let origin = Origin {
         source: "bench".to_owned(),
         version: 0,
+        first: 0,
     };
     let mut decoder = Decoder::new(Format::Csv, schema.clone(), origin);
     let mut rows = Rows::bounded(LIMITS);

@@ -1,6 +1,6 @@
 //! Service Binding directories (<https://servicebinding.io/spec/core/1.1.0/>) of databases: a file for each of
-//! `type`, `host`, `port`, `username`, `password`; `datacenter` where there is one; with TLS also `tls`, which is
-//! `true`, and `ca.crt` where certificates are not of a public authority.
+//! `type`, `host`, `port`, `username`, `password`; `datacenter` and `batch_size_warn_threshold`, in bytes, where there is
+//! one; with TLS also `tls`, which is `true`, and `ca.crt` where certificates are not of a public authority.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,14 @@ pub enum BindingError {
         path: PathBuf,
         /// Why not.
         error: io::Error,
+    },
+    /// What should be a number is none.
+    #[error("{path} is `{found}`; it must be a whole number of bytes")]
+    Number {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
     },
     /// The binding is of something else.
     #[error("{path} is `{found}`; a database's is cassandra or mongodb")]
@@ -45,8 +53,26 @@ pub fn read(directory: &Path) -> Result<(Connection, Options), BindingError> {
         .split(',')
         .map(|host| format!("{}:{port}", host.trim()))
         .collect();
-    let datacenter = optional(directory, "datacenter")?;
-    Ok((login(directory, endpoints)?, Options { datacenter }))
+    Ok((login(directory, endpoints)?, options(directory)?))
+}
+
+/// What a binding says beside the login.
+pub fn options(directory: &Path) -> Result<Options, BindingError> {
+    Ok(Options {
+        datacenter: optional(directory, "datacenter")?,
+        batch_size_warn_threshold: bytes(directory, "batch_size_warn_threshold")?,
+    })
+}
+
+fn bytes(directory: &Path, name: &str) -> Result<Option<usize>, BindingError> {
+    let found = optional(directory, name)?;
+    let parsed = found.map(|found| {
+        found.parse().map_err(|_| BindingError::Number {
+            path: directory.join(name),
+            found,
+        })
+    });
+    parsed.transpose()
 }
 
 /// Engine, user and password of a binding, for given endpoints.
@@ -98,7 +124,7 @@ fn text(directory: &Path, name: &str) -> Result<String, BindingError> {
 #[cfg(test)]
 mod tests {
     use super::{binding_type, read};
-    use crate::Trust;
+    use crate::{Options, Trust};
     use simbdp_api::common::Engine;
 
     #[test]
@@ -120,7 +146,7 @@ mod tests {
             let (connection, options) = read(directory.path()).unwrap();
             assert_eq!(connection.endpoints, ["a.example:9042", "b.example:9042"]);
             assert_eq!(connection.password, "secret");
-            assert!(connection.engine == engine && options.datacenter.is_none());
+            assert!(connection.engine == engine && options == Options::default());
             assert_eq!(connection.tls, None);
         }
         let trusts = |expected: Trust| {
@@ -132,10 +158,14 @@ mod tests {
         write("ca.crt", "PEM\n");
         trusts(Trust::Bundle("PEM".into()));
         write("datacenter", "dc1");
-        assert_eq!(
-            read(directory.path()).unwrap().1.datacenter.as_deref(),
-            Some("dc1")
-        );
+        write("batch_size_warn_threshold", "51200\n");
+        let options = read(directory.path()).unwrap().1;
+        assert_eq!(options.datacenter.as_deref(), Some("dc1"));
+        assert_eq!(options.batch_size_warn_threshold, Some(51_200));
+        write("batch_size_warn_threshold", "50KiB");
+        let error = read(directory.path()).err().unwrap().to_string();
+        assert!(error.contains("50KiB"), "{error}");
+        write("batch_size_warn_threshold", "51200");
         write("type", "mysql");
         let error = read(directory.path()).err().unwrap().to_string();
         assert!(

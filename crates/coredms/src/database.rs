@@ -14,6 +14,8 @@ use crate::{Connection, Ledger, Store};
 pub struct Options {
     /// Datacenter whose members are asked; any when absent. Cassandra's alone.
     pub datacenter: Option<String>,
+    /// Bytes of a batch from which on members warn; as by default when absent. Cassandra's alone.
+    pub batch_size_warn_threshold: Option<usize>,
 }
 
 /// A tenant's database.
@@ -31,13 +33,18 @@ pub trait Database: Send + Sync {
 /// Opens a database. It logs in when it is first needed: the database may be down now.
 pub fn open(connection: Connection, options: Options) -> Arc<dyn Database> {
     match connection.engine {
-        Engine::Cassandra => Arc::new(CassandraStore::connect(
-            connection,
-            cassandra::StoreOptions {
-                datacenter: options.datacenter,
-                ..cassandra::StoreOptions::default()
-            },
-        )),
+        Engine::Cassandra => {
+            let defaults = cassandra::StoreOptions::default();
+            let batch_bytes = options.batch_size_warn_threshold;
+            Arc::new(CassandraStore::connect(
+                connection,
+                cassandra::StoreOptions {
+                    datacenter: options.datacenter,
+                    batch_bytes: batch_bytes.unwrap_or(defaults.batch_bytes),
+                    ..defaults
+                },
+            ))
+        }
         Engine::MongoDB => Arc::new(MongoStore::connect(
             connection,
             mongodb::StoreOptions::default(),

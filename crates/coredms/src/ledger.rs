@@ -73,7 +73,7 @@ pub struct FileQuery {
 /// The ledger of one tenant. State changes are compare-and-set.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Claims a content (sha256) of a pipeline for a file. A claim held by a Failed file, or `force`, passes on.
+    /// Claims a content ([`FileWork::content_key`]) of a pipeline for a file. A claim held by a Failed file, or `force`, passes on.
     /// Claiming again for the same file is granted.
     async fn claim(&self, work: &FileWork) -> Result<Claim, StoreError>;
     /// Releases the claim of a file whose upload came to nothing.
@@ -87,6 +87,9 @@ pub trait Ledger: Send + Sync {
     async fn take(&self, work: &FileWork, instance: &str) -> Result<Taken, StoreError>;
     /// Ingesting → the outcome's state; false when it had ended already.
     async fn ended(&self, id: Uuid, outcome: &Outcome) -> Result<bool, StoreError>;
+    /// Opens a file that has ended in the state `from` for another attempt, `work.replay`: → Staged; false when it is in
+    /// another state.
+    async fn replay(&self, work: &FileWork, from: FileState) -> Result<bool, StoreError>;
     /// One file.
     async fn file(&self, id: Uuid) -> Result<Option<FileRecord>, StoreError>;
     /// Files, newest first.

@@ -13,6 +13,7 @@ use simbdp_api::names::{TenantName, tenant_objects};
 use crate::config::Paths;
 use crate::gateway::{Limits, Settings};
 use crate::server::ServeOptions;
+use crate::wake::Operator;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +71,12 @@ pub struct Args {
     /// Directory of the internal token.
     #[arg(long, env = "SIMBDP_INTERNAL", default_value = mounts::INTERNAL_TOKEN)]
     pub internal: PathBuf,
+    /// Base URL of the operator's API for gateways, https alone; ingest apps are not woken when it is absent.
+    #[arg(long, env = "SIMBDP_OPERATOR")]
+    pub operator: Option<String>,
+    /// Directory of what the operator is called with.
+    #[arg(long, env = "SIMBDP_OPERATOR_DIRECTORY", default_value = mounts::OPERATOR)]
+    pub operator_directory: PathBuf,
     /// Directory of Service Bindings.
     #[arg(long, env = "SERVICE_BINDING_ROOT", default_value = mounts::SERVICE_BINDING_ROOT)]
     pub bindings: PathBuf,
@@ -138,9 +145,25 @@ impl Args {
                 users: self.users.clone(),
                 internal: self.internal.clone(),
             },
+            operator: self.operator()?,
             limits: self.limits(),
             tenant,
         })
+    }
+
+    /// A token is never sent in the clear.
+    fn operator(&self) -> anyhow::Result<Option<Operator>> {
+        let Some(url) = &self.operator else {
+            return Ok(None);
+        };
+        anyhow::ensure!(
+            url.starts_with("https://"),
+            "--operator is `{url}`: write an address that begins with https://"
+        );
+        Ok(Some(Operator {
+            url: url.clone(),
+            directory: self.operator_directory.clone(),
+        }))
     }
 
     fn limits(&self) -> Limits {
@@ -220,6 +243,10 @@ mod tests {
                 .to_string()
                 .contains("gateway-0")
         );
+        let mut wrong = args(&[]);
+        wrong.operator = Some("http://simbdp-operator.simbdp-system.svc:9443".into());
+        let refused = wrong.settings().unwrap_err().to_string();
+        assert!(refused.contains("https://"), "{refused}");
         let mut wrong = args(&[]);
         wrong.tenant = "Flights".into();
         assert!(wrong.settings().is_err());

@@ -28,12 +28,15 @@ pub fn bind(root: &Path, tenant: &TenantName) -> anyhow::Result<Bound> {
     let directory = root.join(mounts::COREDMS_BINDING);
     let (connection, options) = binding::read(&directory)?;
     let database = simbdp_coredms::open(connection, options);
-    let publisher = simbdp_broker::publisher(root.join(mounts::BROKER_BINDING))?;
+    let broker = root.join(mounts::BROKER_BINDING);
+    let publisher = simbdp_broker::publisher(&broker)?;
+    let dead_letters = simbdp_broker::dead_letter_queues(&broker)?;
     Ok(Bound {
         backends: Backends {
             store: database.store(),
             ledger: database.ledger(&tenant.platform_keyspace()),
             publisher,
+            dead_letters,
         },
         database,
         directory,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use simbdp_api::names::TenantName;
+use simbdp_api::names::{PipelineName, TenantName};
 use simbdp_api::pipeline::MAX_MESSAGE_SIZE;
-use simbdp_broker::Publisher;
 use simbdp_broker::queue::{Message, PublishError};
+use simbdp_broker::{DeadLetters, Publisher};
 use simbdp_coredms::store::StoreError;
 use simbdp_coredms::{Ledger, Store};
 use tokio::sync::{Mutex, Semaphore};
@@ -27,6 +27,7 @@ use crate::pace::Patience;
 use crate::problem::Refusal;
 use crate::staging::Staging;
 use crate::tables::Tables;
+use crate::wake::{Operator, Wake};
 
 /// Locks over contents, so that two uploads of the same bytes to this replica come one after the other.
 const CONTENT_LOCKS: usize = 64;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub staging: PathBuf,
     /// Where the operator mounts things.
     pub paths: Paths,
+    /// The operator that wakes ingest apps; nobody is woken where there is none.
+    pub operator: Option<Operator>,
     /// What this replica keeps to.
     pub limits: Limits,
 }
@@ -72,7 +75,7 @@ pub struct Limits {
     pub rejects_stall: Duration,
     /// Longest wait for an answer of the database.
     pub database_wait: Duration,
-    /// How long the bytes of failed files are kept.
+    /// How long the bytes of files are kept that failed, or have quarantined rows.
     pub failed_retention: Duration,
     /// How long a file whose pipeline is gone is kept before it is given up.
     pub homeless: Duration,
@@ -123,6 +126,8 @@ pub struct Backends {
     pub ledger: Arc<dyn Ledger>,
     /// The queues.
     pub publisher: Arc<dyn Publisher>,
+    /// The dead-letter queues.
+    pub dead_letters: Arc<dyn DeadLetters>,
 }
 
 /// One replica of a tenant's gateway.
@@ -149,6 +154,8 @@ pub struct Gateway {
     pub drain: Drain,
     /// Requests that bring work.
     pub flights: Flights,
+    /// Pipelines that are published to, and those to be woken.
+    pub wake: Wake,
     /// Room for uploads.
     pub uploads: Semaphore,
     /// Room for bodies, in KiB.
@@ -157,6 +164,8 @@ pub struct Gateway {
     pub tasks: TaskTracker,
     /// Ends everything.
     pub shutdown: CancellationToken,
+    /// Held by the request that reads dead letters: one at a time, so that each sees all of them.
+    pub dead_letters: Mutex<()>,
     /// Wakes the sweeper.
     pub unswept: tokio::sync::Notify,
     /// Client for the other replicas.
@@ -189,6 +198,7 @@ impl Gateway {
             metrics: Metrics::default(),
             drain: Drain::default(),
             flights: Flights::default(),
+            wake: Wake::default(),
             uploads: Semaphore::new(settings.limits.max_uploads),
             bodies: Semaphore::new(
                 settings
@@ -199,6 +209,7 @@ impl Gateway {
             ),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
+            dead_letters: Mutex::new(()),
             unswept: tokio::sync::Notify::new(),
             http,
             rate: settings
@@ -242,15 +253,17 @@ impl Gateway {
             })
     }
 
-    /// Publishes, and measures how long the confirms take.
+    /// Publishes, and measures how long the confirms take. Who takes what is published is woken meanwhile.
     pub async fn publish(
         &self,
-        queue: &str,
+        pipeline: &PipelineName,
         messages: Vec<Message>,
     ) -> Vec<Result<(), PublishError>> {
-        let started = Instant::now();
-        let results = self.backends.publisher.publish(queue, messages).await;
+        self.wake.publishing(pipeline);
+        let (queue, started) = (pipeline.queue(), Instant::now());
+        let results = self.backends.publisher.publish(&queue, messages).await;
         self.metrics.published(started.elapsed());
+        self.wake.published(pipeline);
         results
     }
 

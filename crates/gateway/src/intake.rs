@@ -13,6 +13,7 @@
 //! answer is given only when the first one is in the ledger, or staged here for good.
 
 mod count;
+mod publish;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +21,10 @@ use std::time::Duration;
 use axum::BoxError;
 use bytes::Bytes;
 use futures::Stream;
-use simbdp_api::names::PipelineName;
-use simbdp_api::pipeline::Format;
+use simbdp_api::pipeline::{Compression, Format};
 use simbdp_api::wire::config::BatchConstraints;
 use simbdp_api::wire::rest::UploadResult;
 use simbdp_api::wire::work::FileWork;
-use simbdp_broker::queue::{Message, PublishError};
 use simbdp_coredms::ledger::Claim;
 use simbdp_coredms::store::StoreError;
 use simbdp_record::FileName;
@@ -37,8 +36,10 @@ use crate::gateway::Gateway;
 use crate::pipeline::Pipeline;
 use crate::problem::Refusal;
 use crate::receive::{self, Bounds, ReceiveError, Received, Room};
-use crate::staging::{Part, Slot};
+use crate::staging::{Entry, Part, Slot};
 use crate::sweeper;
+pub use count::{Recount, recount};
+pub use publish::{held_until, publish, publish_work};
 
 /// Scope of the ledger's count of the whole tenant's files.
 const WHOLE_TENANT: &str = "*";
@@ -57,6 +58,27 @@ pub struct Upload {
     pub force: bool,
     /// User who uploads.
     pub user: String,
+    /// The file that it mends.
+    pub mends: Option<Mends>,
+}
+
+/// An upload that mends another file, whose identity its records have.
+#[derive(Clone, Copy, Debug)]
+pub struct Mends {
+    /// That file.
+    pub id: Uuid,
+    /// Whether single rows of it come in, rather than all of it.
+    pub rows: bool,
+}
+
+impl Upload {
+    /// Compression of the bytes that come in. Single rows come in as they are, whatever their file was.
+    fn compression(&self) -> Compression {
+        match self.mends {
+            Some(Mends { rows: true, .. }) => Compression::None,
+            _ => self.name.compression(),
+        }
+    }
 }
 
 /// Receives an upload and queues it.
@@ -113,12 +135,19 @@ where
         gateway.unswept.notify_one();
     }
     let (id, duplicate) = outcome?;
+    let waits = gateway
+        .staging
+        .index()
+        .get(id)
+        .is_some_and(|entry| !entry.published);
+    let held_until = waits.then(|| held_until(gateway, &work.pipeline)).flatten();
     Ok(UploadResult {
         id,
         duplicate,
         sha256: work.sha256.clone(),
         bytes: work.size,
         location: format!("/v1/files/{id}"),
+        held_until,
     })
 }
 
@@ -155,7 +184,7 @@ fn log(work: &FileWork, outcome: &Result<(Uuid, bool), Refusal>) {
 }
 
 /// Keeps the sweeper from a file while its upload is at work with it.
-struct Held<'a>(&'a Gateway, Uuid);
+pub struct Held<'a>(pub &'a Gateway, pub Uuid);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
@@ -200,7 +229,7 @@ where
             reserve: gateway.settings.limits.reserve,
         }),
     };
-    let received = receive::receive(body, file, upload.name.compression(), bounds)
+    let received = receive::receive(body, file, upload.compression(), bounds)
         .await
         .map_err(refuse_received)?;
     check(upload, &received)?;
@@ -268,7 +297,7 @@ async fn describe(
         pipeline_uid: upload.pipeline.config.uid.clone(),
         name: upload.name.as_str().to_owned(),
         format: upload.name.format(),
-        compression: upload.name.compression(),
+        compression: upload.compression(),
         size: received.bytes,
         lines: received.lines,
         sha256: hex::encode(received.sha256),
@@ -277,6 +306,9 @@ async fn describe(
         replica: gateway.settings.replica.clone(),
         force: upload.force,
         accepted_at: now_millis(),
+        mends: upload.mends.map(|mends| mends.id),
+        mended_rows: upload.mends.is_some_and(|mends| mends.rows),
+        replay: None,
     })
 }
 
@@ -308,7 +340,12 @@ async fn queue(
             return duplicate_here(gateway, work, first).await;
         }
     }
+    fail::fail_point!("after-claim", |_| Err(Refusal::internal()));
     let counted = count::count(gateway, work, &limits).await?;
+    gateway
+        .staging
+        .index()
+        .update(work.id, |entry| entry.counted = true);
     // The last moment: once it is in the ledger, others may be told that they are its duplicates.
     if let Err(refusal) = still_open(gateway, upload) {
         count::uncount(gateway, work, &counted).await;
@@ -319,9 +356,9 @@ async fn queue(
         enter(gateway, work).await;
     }
     fail::fail_point!("after-staged", |_| Err(Refusal::internal()));
-    publish(gateway, work).await?;
+    let queued = publish(gateway, work).await?;
     fail::fail_point!("after-confirm", |_| Err(Refusal::internal()));
-    if reachable {
+    if queued && reachable {
         note_queued(gateway, work.id).await;
     }
     Ok((work.id, false))
@@ -362,14 +399,18 @@ async fn duplicate(
     match known {
         Ok(Some(_)) => Ok((first, true)),
         // Claimed by an upload that is still under way at another replica, or whose row is not written yet.
-        Ok(None) | Err(_) => Err(Refusal::unavailable(
-            "upload-in-progress",
-            format!(
-                "the same bytes are being uploaded now as file {first}; send them again to learn what became of it"
-            ),
-            Duration::from_secs(2),
-        )),
+        Ok(None) | Err(_) => Err(in_progress(first)),
     }
+}
+
+fn in_progress(first: Uuid) -> Refusal {
+    Refusal::unavailable(
+        "upload-in-progress",
+        format!(
+            "the same bytes are being uploaded now as file {first}; send them again to learn what became of it"
+        ),
+        Duration::from_secs(2),
+    )
 }
 
 /// As [`duplicate`], where the first file is staged on this replica: it is published now if it still waits.
@@ -384,8 +425,15 @@ async fn duplicate_here(
         .index()
         .get(first)
         .filter(|entry| !entry.published)
-        .map(|entry| Arc::clone(&entry.work));
-    if let Some(waiting) = waiting {
+        .map(|entry| (Arc::clone(&entry.work), entry.counted));
+    if let Some((waiting, counted)) = waiting {
+        // An earlier life may have died before it was counted: the sweeper finds out whether it stays.
+        if !counted && recount(gateway, &waiting, false).await != Recount::Counted {
+            gateway.unswept.notify_one();
+            return Err(in_progress(first));
+        }
+        let counted = |entry: &mut Entry| entry.counted = true;
+        gateway.staging.index().update(first, counted);
         publish(gateway, &waiting).await?;
     }
     Ok((first, true))
@@ -399,7 +447,7 @@ async fn discard(gateway: &Gateway, work: &FileWork) {
 }
 
 /// Takes a staged file back; the sweeper releases its claim if it cannot be released now.
-async fn take_back(gateway: &Gateway, work: &FileWork) {
+pub async fn take_back(gateway: &Gateway, work: &FileWork) {
     if let Err(error) = gateway.staging.take_back(work.id).await {
         tracing::error!(%error, file = %work.id, "cannot take a file back; it will be ingested");
         return;
@@ -451,60 +499,4 @@ pub async fn note_queued(gateway: &Gateway, id: Uuid) -> bool {
             false
         }
     }
-}
-
-/// Publishes a staged file. Without a confirm it stays staged, and the sweeper publishes it again.
-pub async fn publish(gateway: &Gateway, work: &FileWork) -> Result<(), Refusal> {
-    let result = publish_work(gateway, work).await;
-    let error = match result {
-        Ok(()) => return Ok(()),
-        Err(error) => error,
-    };
-    tracing::warn!(%error, file = %work.id, "the queue did not confirm a file");
-    let staged = format!(
-        "the file is staged as {} and will be queued as soon as it can be; sending it again is harmless, and tells whether it is",
-        work.id
-    );
-    Err(match error {
-        PublishError::Full => Refusal::too_many(
-            "queue-full",
-            format!(
-                "the queue of pipeline `{}` is full; {staged}",
-                work.pipeline
-            ),
-            Duration::from_secs(10),
-        ),
-        PublishError::Unavailable(_) => Refusal::unavailable(
-            "broker-unreachable",
-            format!("the broker does not answer; {staged}"),
-            Duration::from_secs(5),
-        ),
-        PublishError::NoQueue(_) => Refusal::unavailable(
-            "no-queue",
-            format!(
-                "the queue of pipeline `{}` is not there yet; {staged}",
-                work.pipeline
-            ),
-            Duration::from_secs(10),
-        ),
-    })
-}
-
-/// Publishes a staged file and notes the confirm.
-pub async fn publish_work(gateway: &Gateway, work: &FileWork) -> Result<(), PublishError> {
-    let body =
-        serde_json::to_vec(work).map_err(|error| PublishError::Unavailable(error.to_string()))?;
-    let message = Message {
-        id: work.id.to_string(),
-        body: body.into(),
-        headers: Vec::new(),
-    };
-    let pipeline = PipelineName::new(work.pipeline.as_str())
-        .map_err(|error| PublishError::NoQueue(error.to_string()))?;
-    let mut results = gateway.publish(&pipeline.queue(), vec![message]).await;
-    results
-        .pop()
-        .unwrap_or_else(|| Err(PublishError::Unavailable("no answer".into())))?;
-    gateway.staging.mark_published(work.id).await;
-    Ok(())
 }

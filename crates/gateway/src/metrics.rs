@@ -29,6 +29,11 @@ struct PipelineLabels {
     pipeline: String,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct WakeLabels {
+    outcome: &'static str,
+}
+
 /// The metrics of this process.
 pub struct Metrics {
     registry: Registry,
@@ -38,6 +43,7 @@ pub struct Metrics {
     upload_bytes: Family<PipelineLabels, Counter>,
     staged_files: Gauge,
     publish_seconds: Histogram,
+    wakes: Family<WakeLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -51,6 +57,7 @@ impl Default for Metrics {
             upload_bytes: Family::default(),
             staged_files: Gauge::default(),
             publish_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            wakes: Family::default(),
             registry: Registry::default(),
         };
         registry.register("requests", "Requests answered", metrics.requests.clone());
@@ -80,6 +87,11 @@ impl Default for Metrics {
             "Time from publishing to the queue's confirm",
             Unit::Seconds,
             metrics.publish_seconds.clone(),
+        );
+        registry.register(
+            "wakes",
+            "Calls of the operator for the ingest app of a pipeline, done or failed",
+            metrics.wakes.clone(),
         );
         Self {
             registry,
@@ -130,6 +142,11 @@ impl Metrics {
     /// Notes how long a publish took.
     pub fn published(&self, elapsed: Duration) {
         self.publish_seconds.observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts a call of the operator.
+    pub fn woken(&self, outcome: &'static str) {
+        self.wakes.get_or_create(&WakeLabels { outcome }).inc();
     }
 
     /// The metrics in OpenMetrics text.

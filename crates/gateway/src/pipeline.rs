@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use simbdp_api::wire::config::{Mode, PipelineConfig};
 use simbdp_api::wire::rest::{Fault, PipelineConstraints};
+use simbdp_record::schedule::Windows;
 use simbdp_record::{FileRules, RowSchema, message};
 
 /// A pipeline and what was prepared for it.
@@ -11,14 +13,14 @@ use simbdp_record::{FileRules, RowSchema, message};
 pub struct Pipeline {
     /// The configuration as the operator wrote it.
     pub config: PipelineConfig,
-    /// Name of its queue.
-    pub queue: String,
     /// Name, shared.
     pub name: Arc<str>,
     /// How records become rows.
     pub schema: RowSchema,
     /// What files conform to; [`None`] for a stream.
     pub rules: Option<FileRules>,
+    /// When files are queued; [`None`] for at any time.
+    pub windows: Option<Windows>,
 }
 
 impl Pipeline {
@@ -31,21 +33,31 @@ impl Pipeline {
             }
             Mode::Stream(_) => None,
         };
+        let schedule = match &config.mode {
+            Mode::Batch(constraints) => constraints.schedule.as_ref(),
+            Mode::Stream(_) => None,
+        };
+        let windows = schedule.map(Windows::new).transpose();
+        let windows = windows.map_err(|error| error.to_string())?;
         Ok(Self {
-            queue: config.pipeline.queue(),
             name: config.pipeline.as_str().into(),
             schema,
             rules,
+            windows,
             config,
         })
     }
 
     /// Faults of a message; none when it conforms. `record` is its index in the request.
     pub fn faults(&self, record: u64, body: &[u8]) -> Vec<Fault> {
-        let faults = message::validate(&self.schema, body)
+        // What the fields of a message are is the business of the tenant's own program, where there is one.
+        let judged = match self.config.app {
+            None => message::validate(&self.schema, body),
+            Some(_) => message::validate_object(body).map_err(|fault| vec![fault]),
+        };
+        judged
             .err()
-            .unwrap_or_default();
-        faults
+            .unwrap_or_default()
             .into_iter()
             .map(|fault| Fault {
                 record: Some(record),
@@ -53,6 +65,15 @@ impl Pipeline {
                 reason: fault.reason,
             })
             .collect()
+    }
+
+    /// Until when staged files wait for a window, where they do now. While the pipeline is deleted none waits: its
+    /// backlog is what is waited for.
+    pub fn held_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self.config.closed {
+            Some(_) => None,
+            None => self.windows.as_ref()?.held_until(now),
+        }
     }
 
     /// What a client is told of it.
@@ -66,7 +87,10 @@ impl Pipeline {
             table: self.config.table.name.clone(),
             batch,
             stream,
-            fields: self.schema.fields(),
+            fields: match self.config.app {
+                None => self.schema.fields(),
+                Some(_) => Vec::new(),
+            },
         }
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::args::Args;
 use crate::gateway::Gateway;
 use crate::server::{ServeOptions, serve};
-use crate::{admin, api, binding, sweeper};
+use crate::{admin, api, binding, sweeper, wake};
 
 /// Connections of the internal and the admin port at a time.
 const INNER_CONNECTIONS: usize = 256;
@@ -58,6 +58,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tokio::spawn(bound.follow(stop.clone())),
         tokio::spawn(connect(Arc::clone(&gateway))),
         tokio::spawn(sweeper::run(Arc::clone(&gateway))),
+        tokio::spawn(wake::run(Arc::clone(&gateway))),
     ];
     let serving = [
         (internal, api::internal(Arc::clone(&gateway))),

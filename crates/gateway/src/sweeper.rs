@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use simbdp_api::wire::rest::{FileRecord, FileState};
 use simbdp_api::wire::work::FileWork;
 use simbdp_broker::queue::PublishError;
@@ -14,7 +14,7 @@ use simbdp_coredms::store::StoreError;
 use uuid::Uuid;
 
 use crate::gateway::Gateway;
-use crate::intake;
+use crate::intake::{self, Recount};
 use crate::staging::Entry;
 
 /// Files looked at in one round.
@@ -129,6 +129,13 @@ async fn sweep(gateway: &Gateway, entry: Entry, down: &mut Down) -> Step {
         return step;
     }
     if !entry.published {
+        if let Some(begins) = intake::held_until(gateway, &entry.work.pipeline) {
+            hold(gateway, &entry, begins, down).await;
+            return step;
+        }
+        if !entry.counted && !may_be_queued(gateway, &entry, down, &mut step).await {
+            return step;
+        }
         step.published = !down.broker && publish(gateway, &entry, down).await;
         if !step.published {
             if down.broker {
@@ -202,6 +209,42 @@ pub async fn give_up(gateway: &Gateway, work: &FileWork) -> Result<(), StoreErro
     ledger.ended(work.id, &outcome).await.map(drop)
 }
 
+/// Counts a file that an earlier life left uncounted; takes one too many back.
+async fn may_be_queued(gateway: &Gateway, entry: &Entry, down: &mut Down, step: &mut Step) -> bool {
+    let work = &entry.work;
+    match intake::recount(gateway, work, down.ledger).await {
+        Recount::Counted => {
+            let counted = |entry: &mut Entry| entry.counted = true;
+            gateway.staging.index().update(work.id, counted);
+            true
+        }
+        Recount::TooMany => {
+            tracing::warn!(file = %work.id, pipeline = work.pipeline, "a file that nobody was told is accepted is one too many: it goes");
+            intake::take_back(gateway, work).await;
+            step.dropped = true;
+            false
+        }
+        Recount::Unknown => {
+            down.ledger = true;
+            false
+        }
+    }
+}
+
+/// A file that waits for its pipeline's window: it is looked at again when that begins, and before, since the schedule
+/// may change.
+async fn hold(gateway: &Gateway, entry: &Entry, begins: DateTime<Utc>, down: &mut Down) {
+    if !entry.entered && !down.ledger {
+        down.ledger = !intake::enter(gateway, &entry.work).await;
+    }
+    let wait = (begins - Utc::now()).to_std().unwrap_or_default();
+    let due = Instant::now() + wait.min(PAUSE);
+    gateway
+        .staging
+        .index()
+        .update(entry.work.id, |entry| entry.due = due);
+}
+
 async fn publish(gateway: &Gateway, entry: &Entry, down: &mut Down) -> bool {
     match intake::publish_work(gateway, &entry.work).await {
         Ok(()) => true,
@@ -214,12 +257,13 @@ async fn publish(gateway: &Gateway, entry: &Entry, down: &mut Down) -> bool {
     }
 }
 
-/// Drops the bytes of a file that has ended: at once when they are of no more use, a failed one's later,
-/// so that a person can look at them.
+/// Drops the bytes of a file that has ended: at once when they are of no more use; those of one that failed, or has
+/// quarantined rows, later, so that it can be replayed.
 async fn settle(gateway: &Gateway, record: &FileRecord) -> bool {
     let keep = match record.state {
-        FileState::Done | FileState::Duplicate => Duration::ZERO,
-        FileState::Failed => gateway.settings.limits.failed_retention,
+        FileState::Done if record.rejected == Some(0) => Duration::ZERO,
+        FileState::Duplicate => Duration::ZERO,
+        FileState::Done | FileState::Failed => gateway.settings.limits.failed_retention,
         FileState::Staged | FileState::Queued | FileState::Ingesting => return false,
     };
     let age = (Utc::now() - record.updated_at)

@@ -340,3 +340,23 @@ async fn bodies_that_are_held_are_bounded() {
     drop(held);
     assert_eq!(gateway.post(JSON, &[], body).await.status, 202);
 }
+
+#[tokio::test]
+async fn of_what_a_tenants_own_program_reads_only_json_objects_are_asked() {
+    let world = World::new();
+    let mut config = support::messages("planes");
+    config["app"] = json!({"output": "Rows", "timeoutSeconds": 60});
+    world.pipeline(config);
+    let gateway = world.start();
+    let body = "{\"whatever\":[1]}\n[1]\n{\"id\":\n{}\n";
+    let answer = gateway.post(NDJSON, &[], body).await;
+    assert_eq!(answer.status, 202);
+    let result = answer.json();
+    assert_eq!(
+        (&result["accepted"], &result["rejected"]),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(world.publisher.queue(QUEUE).len(), 2);
+    let told = gateway.get("/v1/pipelines/planes/constraints").await.json();
+    assert_eq!(told["fields"], json!([]));
+}

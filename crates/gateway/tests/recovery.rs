@@ -135,16 +135,17 @@ async fn without_a_ledger_the_manifest_is_the_record() {
 }
 
 #[tokio::test]
-async fn a_file_that_ended_is_dropped_and_a_failed_one_later() {
+async fn a_file_that_ended_is_dropped_and_one_that_can_be_replayed_later() {
     let mut world = World::new();
     world.limits.failed_retention = Duration::from_secs(3600);
     let gateway = world.start();
     let mut ids = Vec::new();
-    for n in 0..4 {
+    for n in 0..5 {
         ids.push(id(&gateway.put("a.csv", format!("id,name\n{n},a\n")).await));
     }
     let now = Utc::now();
-    world.ledger.end(ids[0], FileState::Done, now);
+    world.ledger.end_with(ids[0], FileState::Done, now, 0);
+    world.ledger.end_with(ids[4], FileState::Done, now, 1);
     world.ledger.end(ids[1], FileState::Duplicate, now);
     world.ledger.end(ids[2], FileState::Failed, now);
     let swept = sweeper::round(&gateway.gateway).await;
@@ -154,7 +155,7 @@ async fn a_file_that_ended_is_dropped_and_a_failed_one_later() {
         .into_iter()
         .filter(|name| name.ends_with(".data"))
         .collect();
-    let mut expected = vec![format!("{}.data", ids[2]), format!("{}.data", ids[3])];
+    let mut expected: Vec<_> = ids[2..].iter().map(|id| format!("{id}.data")).collect();
     expected.sort();
     assert_eq!(left, expected);
     let state = gateway.inside("GET", "/internal/state", "").await.json();

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
 use crate::metrics::Metrics;
+use crate::own::launchers::Launchers;
 use crate::shutdown::Shutdown;
 
 /// What readiness depends on; filled in while the app starts. Clones share one state.
@@ -21,6 +22,7 @@ use crate::shutdown::Shutdown;
 pub struct Readiness {
     table: Arc<AtomicBool>,
     broker: Arc<OnceCell<Queue>>,
+    launchers: Arc<OnceCell<Arc<Launchers>>>,
 }
 
 struct Queue {
@@ -45,6 +47,11 @@ impl Readiness {
         });
     }
 
+    /// The tenant's own program must be there as well. A second call changes nothing.
+    pub fn needs_program(&self, launchers: Arc<Launchers>) {
+        let _ = self.launchers.set(launchers);
+    }
+
     /// Messages that wait in the app's queue; [`None`] while the broker does not tell.
     pub async fn backlog(&self) -> Option<u64> {
         let queue = self.broker.get()?;
@@ -60,7 +67,12 @@ impl Readiness {
         match self.broker.get() {
             None => Some("the broker has not answered yet"),
             Some(queue) if !queue.publisher.ready().await => Some("the broker does not answer"),
-            Some(_) => None,
+            Some(_) => match self.launchers.get() {
+                Some(launchers) if !launchers.present().await => {
+                    Some("the container `app` is not there")
+                }
+                _ => None,
+            },
         }
     }
 }

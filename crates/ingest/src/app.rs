@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use simbdp_api::wire::config::Mode;
+use simbdp_api::wire::config::{Mode, StreamConstraints};
 use simbdp_broker::{Consumer, Publisher};
 use simbdp_coredms::Ledger;
 use simbdp_coredms::store::Table;
@@ -12,13 +12,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Readiness};
-use crate::args::RunArgs;
-use crate::batch::BatchApp;
-use crate::courier::Courier;
+use crate::args::{OwnArgs, RunArgs};
+use crate::batch::{BatchApp, FileApp};
+use crate::courier::{Courier, Deliver};
 use crate::dead_letter::DeadLetters;
 use crate::decode::RowDecoder;
 use crate::file::FileIngest;
 use crate::metrics::Metrics;
+use crate::own::assemble::Own;
 use crate::retry::Retry;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
@@ -29,8 +30,8 @@ use crate::stream::{StreamApp, StreamLimits};
 use crate::suspects::Suspects;
 use crate::totals::Counted;
 
-/// Runs until SIGTERM.
-pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+/// Runs until SIGTERM, with the tenant's own program where that is given.
+pub async fn run(args: RunArgs, own: Option<OwnArgs>) -> anyhow::Result<()> {
     let settings = Settings::read(&args)?;
     let metrics = Metrics::new(args.tenant.as_str(), args.pipeline.as_str());
     let shutdown = Shutdown::new();
@@ -50,14 +51,22 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         tenant = %args.tenant, pipeline = %args.pipeline, pod = args.pod_name,
         generation = settings.config.generation, version = env!("CARGO_PKG_VERSION"), "starting"
     );
+    let own = own
+        .map(|own| Own::new(own, &settings, &metrics))
+        .transpose()?;
+    let launchers = own.as_ref().map(|own| own.launchers.clone());
     let app = App {
         args,
         settings,
         metrics,
         shutdown: shutdown.clone(),
         readiness,
+        own,
     };
     let result = app.ingest().await;
+    if let Some(launchers) = launchers {
+        launchers.quit().await;
+    }
     shutdown.expire();
     join(admin).await;
     signals.abort();
@@ -80,6 +89,7 @@ struct App {
     metrics: Metrics,
     shutdown: Shutdown,
     readiness: Readiness,
+    own: Option<Own>,
 }
 
 /// What batch and stream apps have in common.
@@ -114,15 +124,23 @@ impl App {
         };
         self.readiness
             .broker_connected(common.publisher.clone(), self.args.pipeline.queue());
-        match config.mode {
-            Mode::Batch(_) => {
+        if let Some(own) = &self.own {
+            self.readiness.needs_program(own.launchers.clone());
+        }
+        match &config.mode {
+            Mode::Batch(constraints) => {
+                let files = self.files(&common, rows)?;
+                let files: Box<dyn FileApp> = match &self.own {
+                    None => Box::new(files),
+                    Some(own) => Box::new(own.files(files, constraints, self.shutdown.clone())),
+                };
                 let consumer = self.consumer(1)?;
-                self.batch(common, rows)?.run(consumer).await;
+                self.batch(common, files)?.run(consumer).await;
             }
-            Mode::Stream(ref constraints) => {
+            Mode::Stream(constraints) => {
                 let prefetch = self.args.messages.prefetch(constraints.max_message_size);
-                let consumer = self.consumer(prefetch)?;
-                self.stream(common, rows, consumer, prefetch).run().await;
+                let courier = Arc::new(self.courier(&common, rows));
+                self.messages(common, courier, constraints, prefetch).await?;
             }
         }
         Ok(())
@@ -148,10 +166,10 @@ impl App {
     }
 
     fn suspects(&self, common: &Common) -> Suspects {
-        let pipeline = self.args.pipeline.as_str();
         Suspects::new(
             common.ledger.clone(),
-            pipeline,
+            self.args.pipeline.as_str(),
+            self.settings.config.max_attempts,
             common.retry.clone(),
             self.metrics.clone(),
         )
@@ -165,21 +183,30 @@ impl App {
         )
     }
 
-    fn batch(&self, common: Common, rows: RowDecoder) -> anyhow::Result<BatchApp> {
+    fn staging(&self) -> anyhow::Result<Arc<StagingClient>> {
         let token = self.settings.internal_token.clone();
         let staging = StagingClient::new(token, self.args.gateway_hosts())
             .context("cannot make an HTTP client")?;
+        Ok(Arc::new(staging))
+    }
+
+    fn files(&self, common: &Common, rows: RowDecoder) -> anyhow::Result<FileIngest> {
+        Ok(FileIngest {
+            table: self.settings.config.table.clone(),
+            rows,
+            sink: self.sink(common),
+            staging: self.staging()?,
+            retry: common.retry.clone(),
+            metrics: self.metrics.clone(),
+            limits: self.args.files.limits(),
+        })
+    }
+
+    fn batch(&self, common: Common, files: Box<dyn FileApp>) -> anyhow::Result<BatchApp> {
         Ok(BatchApp {
             pipeline: self.args.pipeline.clone(),
-            files: FileIngest {
-                table: self.settings.config.table.clone(),
-                rows,
-                sink: self.sink(&common),
-                staging: Arc::new(staging),
-                retry: common.retry.clone(),
-                metrics: self.metrics.clone(),
-                limits: self.args.files.limits(),
-            },
+            files,
+            staging: self.staging()?,
             dead_letters: self.dead_letters(&common),
             suspects: self.suspects(&common),
             totals: Counted::new(common.ledger.clone(), self.args.pipeline.as_str()),
@@ -190,22 +217,45 @@ impl App {
         })
     }
 
+    fn courier(&self, common: &Common, rows: RowDecoder) -> Courier {
+        Courier {
+            rows,
+            sink: self.sink(common),
+            dead_letters: self.dead_letters(common),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    async fn messages(
+        &self,
+        common: Common,
+        courier: Arc<Courier>,
+        constraints: &StreamConstraints,
+        prefetch: u16,
+    ) -> anyhow::Result<()> {
+        let consumer = self.consumer(prefetch)?;
+        match &self.own {
+            None => self.stream(common, courier, consumer, prefetch).run().await,
+            Some(own) => {
+                let (courier, driver) = own.messages(courier, constraints, self.shutdown.clone());
+                let app = self.stream(common, Arc::new(courier), consumer, prefetch);
+                tokio::join!(app.run(), driver.run());
+            }
+        }
+        Ok(())
+    }
+
     fn stream(
         &self,
         common: Common,
-        rows: RowDecoder,
+        courier: Arc<dyn Deliver>,
         consumer: Box<dyn Consumer>,
         prefetch: u16,
     ) -> StreamApp {
         let messages = self.args.messages;
         StreamApp {
             consumer,
-            courier: Arc::new(Courier {
-                rows,
-                sink: self.sink(&common),
-                dead_letters: self.dead_letters(&common),
-                metrics: self.metrics.clone(),
-            }),
+            courier,
             suspects: self.suspects(&common),
             limits: StreamLimits {
                 parcel: ParcelLimits {

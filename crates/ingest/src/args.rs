@@ -1,7 +1,7 @@
 //! Arguments and environment of the program.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -19,7 +19,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Format of log lines, on standard output for `run` and on standard error for `load`.
+    /// Format of log lines, on standard output for `run` and `exec` and on standard error for `load`.
     #[arg(long, global = true, env = "SIMBDP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
     /// Which log lines, in the terms of tracing-subscriber's EnvFilter.
@@ -47,6 +47,8 @@ Exit codes: 0 done (also after SIGTERM), 1 failed, 2 wrong arguments.";
 pub enum Command {
     /// Consume a pipeline's queue until SIGTERM.
     Run(RunArgs),
+    /// The same, with the tenant's own program, which a launcher in another container starts.
+    Exec(ExecArgs),
     /// Load a local file straight into a table, as the batch app would; prints what it took as JSON.
     Load(LoadArgs),
 }
@@ -100,6 +102,38 @@ pub struct RunArgs {
     /// Bounds of the work on messages.
     #[command(flatten)]
     pub messages: MessageArgs,
+}
+
+/// Arguments of `exec`.
+#[derive(Args, Clone, Debug)]
+pub struct ExecArgs {
+    /// Those of `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Where the program and its files are.
+    #[command(flatten)]
+    pub own: OwnArgs,
+}
+
+/// Where the tenant's own program and its files are.
+#[derive(Args, Clone, Debug)]
+pub struct OwnArgs {
+    /// Socket that the launcher connects to.
+    #[arg(long, env = "SIMBDP_APP_SOCKET", default_value_os_t = Path::new(mounts::APP_SOCKET).join(mounts::APP_SOCKET_NAME))]
+    pub socket: PathBuf,
+    /// Directory for the file that the program reads, by the same path there.
+    #[arg(long, env = "SIMBDP_APP_FILES", default_value = mounts::APP_FILES)]
+    pub files: PathBuf,
+    /// Seconds that the program has to end in after SIGTERM.
+    #[arg(long, env = "SIMBDP_APP_GRACE_SECONDS", default_value_t = 10)]
+    pub app_grace_seconds: u64,
+}
+
+impl OwnArgs {
+    /// Time that the program has to end in after SIGTERM.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.app_grace_seconds)
+    }
 }
 
 impl RunArgs {
@@ -194,7 +228,8 @@ pub struct LoadArgs {
     /// `host:port` of members of the database, separated by commas.
     #[arg(long, value_delimiter = ',', required = true)]
     pub endpoints: Vec<String>,
-    /// Directory with the files `username` and `password`.
+    /// Directory with the files `type`, `username` and `password`, and `batch_size_warn_threshold` where members of a
+    /// Cassandra have another one than the default.
     #[arg(long)]
     pub binding: PathBuf,
     /// Format, where the name does not tell it.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use simbdp_api::names::PipelineName;
 use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::FileWork;
@@ -13,16 +14,25 @@ use simbdp_coredms::Ledger;
 use simbdp_coredms::ledger::{Outcome, Taken};
 
 use crate::dead_letter::{Condemned, DeadLetters};
-use crate::file::{FileIngest, FileReport};
+use crate::file::FileReport;
 use crate::metrics::Metrics;
+use crate::replay;
 use crate::retry::Retry;
 use crate::shutdown::{Shutdown, Stopping};
 use crate::source;
+use crate::staging_client::Staging;
 use crate::suspects::{self, Suspects, Verdict};
 use crate::totals::Counted;
 
 /// How long dropping the staged content may hold up the next file. The gateway sweeps what is left.
 const DISCARD: Duration = Duration::from_secs(5);
+
+/// What brings one file to its end: the built-in app, or the tenant's own program.
+#[async_trait]
+pub trait FileApp: Send + Sync {
+    /// Ingests the file, as often as it takes. A fault of the file is no error.
+    async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping>;
+}
 
 /// The batch app of one pipeline.
 pub struct BatchApp {
@@ -31,7 +41,9 @@ pub struct BatchApp {
     /// The ledger of the tenant.
     pub ledger: Arc<dyn Ledger>,
     /// What ingests a file.
-    pub files: FileIngest,
+    pub files: Box<dyn FileApp>,
+    /// Where its content is.
+    pub staging: Arc<dyn Staging>,
     /// Where messages go that name no file.
     pub dead_letters: DeadLetters,
     /// Files that came back often.
@@ -99,23 +111,19 @@ impl BatchApp {
             }
         };
         let take = || self.ledger.take(&work, self.totals.instance());
-        let ended = match self.retry.whatever_fails("take", take).await? {
+        let of_no_more_use = match self.retry.whatever_fails("take", take).await? {
             Taken::Ingest => self.ingest(delivery, &work).await?,
             Taken::Ended(state) => {
                 tracing::info!(file = %work.id, name = work.name, ?state, "the file had ended already");
-                Some(state)
+                // The gateway knows whether one that is done has rows left to replay.
+                state == FileState::Duplicate
             }
         };
-        let of_no_more_use = matches!(ended, Some(FileState::Done | FileState::Duplicate));
         Ok(of_no_more_use.then_some(work))
     }
 
-    /// The state in which it ended the file; [`None`] where another one had ended it.
-    async fn ingest(
-        &mut self,
-        delivery: &Delivery,
-        work: &FileWork,
-    ) -> Result<Option<FileState>, Stopping> {
+    /// Whether it ended the file, and its content is of no more use: no row of it is left to replay.
+    async fn ingest(&mut self, delivery: &Delivery, work: &FileWork) -> Result<bool, Stopping> {
         let start = Instant::now();
         let id = work.id.to_string();
         let suspect = suspects::is_suspect(delivery);
@@ -129,7 +137,7 @@ impl BatchApp {
             Verdict::Condemned => FileReport {
                 error: Some(format!(
                     "{}; some of its rows may be in the table",
-                    suspects::condemnation()
+                    self.suspects.condemnation()
                 )),
                 ..FileReport::default()
             },
@@ -148,13 +156,19 @@ impl BatchApp {
         work: &FileWork,
         report: &FileReport,
         took: Duration,
-    ) -> Result<Option<FileState>, Stopping> {
+    ) -> Result<bool, Stopping> {
         let outcome = outcome(work, report, took);
         let ended = || self.ledger.ended(work.id, &outcome);
         let ours = self.retry.whatever_fails("ended", ended).await?;
         if ours {
-            self.totals.add(report.accepted, report.rejected);
-            self.metrics.rejected(report.rejected);
+            // What an earlier attempt counted is counted.
+            let before = work
+                .replay
+                .map_or((0, 0), |before| (before.accepted, before.rejected));
+            let rejected = outcome.rejected.saturating_sub(before.1);
+            let accepted = outcome.accepted.saturating_sub(before.0);
+            self.totals.add(accepted, rejected);
+            self.metrics.rejected(rejected);
             self.metrics.file_ended(outcome.state);
         }
         self.totals.flush().await;
@@ -163,14 +177,15 @@ impl BatchApp {
             name = work.name,
             result = ?outcome.state,
             bytes = work.size,
-            rows = report.accepted,
-            rejected = report.rejected,
+            rows = outcome.accepted,
+            rejected = outcome.rejected,
+            replay = work.replay.map(|replay| replay.number),
             seconds = outcome.seconds,
             error = outcome.error,
             first = ours,
             "file ended"
         );
-        Ok(ours.then_some(outcome.state))
+        Ok(ours && outcome.state == FileState::Done && outcome.rejected == 0)
     }
 
     /// An orderly end says nothing against the file.
@@ -185,7 +200,7 @@ impl BatchApp {
 
     async fn discard(&self, work: Option<FileWork>) {
         let Some(work) = work else { return };
-        match tokio::time::timeout(DISCARD, self.files.staging.discard(&work)).await {
+        match tokio::time::timeout(DISCARD, self.staging.discard(&work)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, file = %work.id, "the staged content stays for now")
@@ -198,16 +213,18 @@ impl BatchApp {
 }
 
 fn outcome(work: &FileWork, report: &FileReport, took: Duration) -> Outcome {
+    let (accepted, rejected) = replay::sums(work, report);
     Outcome {
         state: if report.error.is_some() {
             FileState::Failed
         } else {
             FileState::Done
         },
-        accepted: report.accepted,
-        rejected: report.rejected,
+        accepted,
+        rejected,
         seconds: took.as_secs_f64(),
-        rejects: (report.rejected > 0).then(|| format!("/v1/files/{}/rejects", work.id)),
+        rejects: (rejected > 0 && !report.unlisted)
+            .then(|| format!("/v1/files/{}/rejects", work.id)),
         error: report.error.clone(),
         duplicate_of: None,
     }

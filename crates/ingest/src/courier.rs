@@ -1,10 +1,12 @@
 //! Brings a parcel of messages to its end: converted and written, or in the dead-letter queue with the
 //! reason, each confirmed before it may be acknowledged.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use simbdp_broker::Delivery;
 use simbdp_broker::queue::Tag;
 use simbdp_record::Rows;
-use std::sync::Arc;
 
 use crate::dead_letter::{Condemned, DeadLetters};
 use crate::decode::RowDecoder;
@@ -12,6 +14,20 @@ use crate::metrics::Metrics;
 use crate::shutdown::Stopping;
 use crate::sink::Sink;
 use crate::source::messages::identity;
+
+/// What brings parcels of messages to their end: the built-in app, or the tenant's own program.
+#[async_trait]
+pub trait Deliver: Send + Sync {
+    /// Writes the good messages together and condemns the others.
+    async fn deliver(self: Arc<Self>, parcel: Vec<Delivery>) -> Delivered;
+    /// Condemns a message without trying it.
+    async fn condemn(
+        self: Arc<Self>,
+        delivery: Delivery,
+        reason: String,
+        attempts: u32,
+    ) -> Delivered;
+}
 
 /// What brings messages into one table.
 pub struct Courier {
@@ -53,9 +69,9 @@ impl Delivered {
     }
 }
 
-impl Courier {
-    /// Writes the good messages together and condemns the others.
-    pub async fn deliver(self: Arc<Self>, parcel: Vec<Delivery>) -> Delivered {
+#[async_trait]
+impl Deliver for Courier {
+    async fn deliver(self: Arc<Self>, parcel: Vec<Delivery>) -> Delivered {
         let tags = parcel.iter().map(|delivery| delivery.tag).collect();
         match self.write(&parcel).await {
             Ok((rows, rejected)) => Delivered::Acknowledge {
@@ -67,8 +83,7 @@ impl Courier {
         }
     }
 
-    /// Condemns a message without trying it.
-    pub async fn condemn(
+    async fn condemn(
         self: Arc<Self>,
         delivery: Delivery,
         reason: String,
@@ -89,7 +104,9 @@ impl Courier {
             Err(Stopping) => Delivered::HandBack { tags },
         }
     }
+}
 
+impl Courier {
     async fn write(&self, parcel: &[Delivery]) -> Result<(u64, u64), Stopping> {
         let mut rows = Rows::default();
         let mut of_row = Vec::with_capacity(parcel.len());
@@ -117,7 +134,8 @@ impl Courier {
             .message(&delivery.message.body, &identity(delivery)?, rows)
     }
 
-    async fn dead_letter(&self, condemned: Vec<Condemned<'_>>) -> Result<u64, Stopping> {
+    /// Publishes to the dead-letter queue; returns how many.
+    pub async fn dead_letter(&self, condemned: Vec<Condemned<'_>>) -> Result<u64, Stopping> {
         if condemned.is_empty() {
             return Ok(0);
         }
@@ -128,7 +146,8 @@ impl Courier {
     }
 }
 
-fn condemn(delivery: &Delivery, reason: String) -> Condemned<'_> {
+/// A delivery that is given up at the first look.
+pub fn condemn(delivery: &Delivery, reason: String) -> Condemned<'_> {
     Condemned {
         delivery,
         reason,

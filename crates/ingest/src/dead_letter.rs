@@ -93,6 +93,7 @@ impl DeadLetters {
 
 fn letter(condemned: Condemned<'_>, now: i64) -> Message {
     let own = [headers::REASON, headers::ATTEMPTS, headers::CONDEMNED_AT];
+    let first = |(name, _): &(String, HeaderValue)| name == headers::FIRST_CONDEMNED_AT;
     let reason: String = condemned.reason.chars().take(LONGEST_REASON).collect();
     let mut message = condemned.delivery.message.clone();
     message
@@ -106,5 +107,10 @@ fn letter(condemned: Condemned<'_>, now: i64) -> Message {
         ),
         (headers::CONDEMNED_AT.to_owned(), HeaderValue::Long(now)),
     ]);
+    // One that was redriven keeps it.
+    if !message.headers.iter().any(first) {
+        let name = headers::FIRST_CONDEMNED_AT.to_owned();
+        message.headers.push((name, HeaderValue::Long(now)));
+    }
     message
 }

@@ -7,7 +7,8 @@ use simbdp_api::pipeline::TableSpec;
 use simbdp_api::wire::rest::RejectedRow;
 use simbdp_api::wire::work::FileWork;
 use simbdp_record::{
-    BatchLimits, Decoder, FileFault, LineCounter, Origin, RowSchema, Rows, SchemaError, message,
+    BatchLimits, Decoder, FileFault, LineCounter, Only, Origin, RowSchema, Rows, SchemaError,
+    message,
 };
 use tokio::sync::mpsc;
 
@@ -52,13 +53,18 @@ impl RowDecoder {
         })
     }
 
-    /// A decoder of one file.
-    pub fn file(&self, work: &FileWork) -> Decoder {
+    /// A decoder of one file, or of some records of it.
+    pub fn file(&self, work: &FileWork, only: Option<Only>) -> Decoder {
         let origin = Origin {
-            source: work.id.to_string(),
+            source: work.source().to_string(),
             version: work.version,
+            first: 0,
         };
-        Decoder::new(work.format, self.schema.clone(), origin)
+        let schema = self.schema.clone();
+        match work.mended_rows {
+            true => Decoder::mended(work.format, schema, origin),
+            false => Decoder::filtered(work.format, schema, origin, only),
+        }
     }
 }
 
@@ -82,10 +88,15 @@ pub struct FileDecoder {
 }
 
 impl FileDecoder {
-    /// A decoder of `work`.
-    pub fn new(rows: &RowDecoder, work: &FileWork, limits: BatchLimits) -> Self {
+    /// A decoder of `work`, or of some records of it.
+    pub fn new(
+        rows: &RowDecoder,
+        work: &FileWork,
+        only: Option<Only>,
+        limits: BatchLimits,
+    ) -> Self {
         Self {
-            decoder: rows.file(work),
+            decoder: rows.file(work, only),
             lines: LineCounter::new(),
             rows: Rows::bounded(limits),
             rejected: Vec::new(),
@@ -140,6 +151,9 @@ impl FileDecoder {
     ) -> Result<Option<FileFault>, Unfinished> {
         loop {
             let taken = self.push(chunk);
+            if let Some(header) = self.decoder.header() {
+                rejects.under(header);
+            }
             for row in self.rejected.drain(..) {
                 rejects.push(&row).await?;
             }
@@ -182,7 +196,7 @@ impl From<RejectsClosed> for Unfinished {
     }
 }
 
-/// Finds the lines and texts of single records, by their ordinals.
+/// Finds the lines and texts of single records, by their places in the content.
 pub struct Locator {
     decoder: Decoder,
     rows: Rows,
@@ -201,9 +215,14 @@ impl Locator {
             column.required = true;
         }
         Ok(Self {
-            decoder: RowDecoder::new(&table)?.file(work),
+            decoder: RowDecoder::new(&table)?.file(work, None),
             rows: Rows::default(),
         })
+    }
+
+    /// The header line of a CSV file, once it was read.
+    pub fn header(&self) -> Option<&str> {
+        self.decoder.header()
     }
 
     /// Reads the next chunk, an empty one at the end; `found` gets each record that ends in it.

@@ -4,24 +4,27 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 use simbdp_api::pipeline::TableSpec;
 use simbdp_api::wire::work::FileWork;
-use simbdp_record::{BatchLimits, Rows};
+use simbdp_record::{BatchLimits, Only, Rows};
 use tokio::sync::mpsc;
 
+use crate::batch::FileApp;
 use crate::content::Content;
 use crate::decode::{FileDecoder, RowDecoder, Unfinished};
 use crate::locate::{LocateError, RefusedRows};
 use crate::metrics::Metrics;
 use crate::rejects::{RejectWriter, RejectsClosed, rejects};
+use crate::replay;
 use crate::retry::{GaveUp, Retry};
 use crate::shutdown::Stopping;
 use crate::sink::{Refused, Sink};
 use crate::staging_client::{Staging, StagingError};
 
 /// Transfers of a file whose checksum differs before the file is given up.
-const MAX_MISMATCHES: u32 = 3;
+pub(crate) const MAX_MISMATCHES: u32 = 3;
 
 /// Bounds of the work on one file.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +42,12 @@ pub struct FileReport {
     pub accepted: u64,
     /// Rows quarantined.
     pub rejected: u64,
+    /// Whether the rows that were quarantined are in no reject file: the tenant's own program has only counted them.
+    pub unlisted: bool,
     /// Why it stopped before its end.
     pub error: Option<String>,
+    /// Whether only rows were looked at that had been quarantined before.
+    pub partial: bool,
 }
 
 /// Ingests files into one table.
@@ -105,10 +112,11 @@ impl From<StagingError> for PassError {
     }
 }
 
-impl FileIngest {
+#[async_trait]
+impl FileApp for FileIngest {
     /// Writes the file's rows. Passes are repeated from the file's start after a transient failure: each
     /// row carries its version, so repeating is harmless, and only the last pass is counted.
-    pub async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping> {
+    async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping> {
         let mismatches = AtomicU32::new(0);
         let mismatches = &mismatches;
         let pass = || async move {
@@ -135,12 +143,15 @@ impl FileIngest {
             }),
         }
     }
+}
 
+impl FileIngest {
     async fn pass(&self, work: &FileWork) -> Result<FileReport, PassError> {
+        let only = replay::only(&*self.staging, work).await?;
         let content = self.open(work).await?;
         let (rejects, reject_file) = rejects();
         let (report, put) = tokio::join!(
-            self.write_file(work, content, rejects),
+            self.write_file(work, content, only, rejects),
             reject_file.put(&*self.staging, work),
         );
         match (report, put) {
@@ -159,9 +170,10 @@ impl FileIngest {
         &self,
         work: &FileWork,
         content: Content,
+        only: Option<Only>,
         mut rejects: RejectWriter,
     ) -> Result<FileReport, PassError> {
-        let written = match self.write_rows(work, content, &mut rejects).await {
+        let written = match self.write_rows(work, content, only, &mut rejects).await {
             Ok(report) => rejects
                 .flush()
                 .await
@@ -180,10 +192,12 @@ impl FileIngest {
         &self,
         work: &FileWork,
         mut content: Content,
+        only: Option<Only>,
         rejects: &mut RejectWriter,
     ) -> Result<FileReport, PassError> {
         let (batches, decoded) = mpsc::channel(1);
-        let decoder = FileDecoder::new(&self.rows, work, self.limits.batch);
+        let partial = only.is_some();
+        let decoder = FileDecoder::new(&self.rows, work, only, self.limits.batch);
         let (read, written) = tokio::join!(
             decoder.run(&mut content, batches, rejects),
             self.write_batches(work, decoded),
@@ -206,11 +220,13 @@ impl FileIngest {
             accepted,
             rejected,
             error,
+            partial,
+            ..FileReport::default()
         })
     }
 
     /// Writes batches, several at a time; returns how many rows are written, and which are refused.
-    async fn write_batches(
+    pub(crate) async fn write_batches(
         &self,
         work: &FileWork,
         mut batches: mpsc::Receiver<Rows>,

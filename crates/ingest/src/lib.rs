@@ -7,7 +7,9 @@
 //! | sink | [`sink`], [`rejects`] | [`sink`], [`dead_letter`] |
 //! | acknowledgement | [`batch`] | [`courier`], [`stream`] |
 //!
-//! Around them: [`retry`] for what is transient, [`suspects`] for what comes back too often,
+//! With the tenant's own program, work goes through it between source and sink: [`own`].
+//!
+//! Around them: [`replay`] for files that are ingested once more, [`retry`] for what is transient, [`suspects`] for what comes back too often,
 //! [`shutdown`] for an orderly end, [`totals`], [`metrics`] and [`admin`] for what is seen from outside.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -27,7 +29,9 @@ pub mod load;
 pub mod local_staging;
 pub mod locate;
 pub mod metrics;
+pub mod own;
 pub mod rejects;
+pub mod replay;
 pub mod retry;
 pub mod settings;
 pub mod shutdown;

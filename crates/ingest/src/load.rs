@@ -12,13 +12,14 @@ use simbdp_api::pipeline::TableSpec;
 use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::FileWork;
 use simbdp_coredms::ledger::{Outcome, Taken};
-use simbdp_coredms::{Ledger, Options, binding};
+use simbdp_coredms::{Ledger, binding};
 use simbdp_record::FileName;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
 use crate::args::LoadArgs;
+use crate::batch::FileApp;
 use crate::decode::RowDecoder;
 use crate::file::{FileIngest, FileReport};
 use crate::local_staging::LocalStaging;
@@ -57,7 +58,7 @@ pub struct LoadReport {
 pub async fn load(args: &LoadArgs) -> anyhow::Result<LoadReport> {
     let table: TableSpec = settings::yaml(&args.table)?;
     let connection = binding::login(&args.binding, args.endpoints.clone())?;
-    let database = simbdp_coredms::open(connection, Options::default());
+    let database = simbdp_coredms::open(connection, binding::options(&args.binding)?);
     let ledger = args.ledger_keyspace.as_deref();
     let ledger = ledger.map(|keyspace| database.ledger(keyspace));
     let metrics = Metrics::new("", PIPELINE);
@@ -163,6 +164,9 @@ async fn describe(args: &LoadArgs) -> anyhow::Result<FileWork> {
         replica: String::new(),
         force: true,
         accepted_at: now.timestamp_millis(),
+        mends: None,
+        mended_rows: false,
+        replay: None,
     })
 }
 

@@ -37,6 +37,10 @@ impl Staging for LocalStaging {
         })
     }
 
+    async fn rejects(&self, _: &FileWork) -> Result<Option<ByteStream>, StagingError> {
+        Ok(None)
+    }
+
     async fn discard(&self, _: &FileWork) -> Result<(), StagingError> {
         Ok(())
     }

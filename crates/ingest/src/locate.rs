@@ -30,7 +30,7 @@ pub enum LocateError {
     Schema(#[from] SchemaError),
 }
 
-/// Refused rows by their ordinals.
+/// Refused rows by their places in the content, which their versions count.
 #[derive(Debug, Default)]
 pub struct RefusedRows {
     reasons: BTreeMap<u64, String>,
@@ -62,6 +62,11 @@ impl RefusedRows {
         })
     }
 
+    /// Ordinals and reasons.
+    pub fn into_reasons(self) -> impl Iterator<Item = (u64, String)> {
+        self.reasons.into_iter()
+    }
+
     /// Reads `content` once more and writes the refused rows with what they are.
     pub async fn reject(
         self,
@@ -88,6 +93,9 @@ impl RefusedRows {
                     found.push(row);
                 }
             });
+            if let Some(header) = locator.header() {
+                rejects.under(header);
+            }
             for row in found {
                 rejects.push(&row).await?;
             }

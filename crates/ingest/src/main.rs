@@ -30,7 +30,8 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     match cli.command {
-        Command::Run(args) => runtime.block_on(app::run(args)),
+        Command::Run(args) => runtime.block_on(app::run(args, None)),
+        Command::Exec(args) => runtime.block_on(app::run(args.run, Some(args.own))),
         Command::Load(args) => {
             let report = runtime.block_on(load::load(&args))?;
             println!("{}", serde_json::to_string_pretty(&report)?);
@@ -45,7 +46,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 fn log(cli: &Cli) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.log).context("--log")?;
     let writer = match cli.command {
-        Command::Run(_) => BoxMakeWriter::new(std::io::stdout),
+        Command::Run(_) | Command::Exec(_) => BoxMakeWriter::new(std::io::stdout),
         Command::Load(_) => BoxMakeWriter::new(std::io::stderr),
     };
     let subscriber = tracing_subscriber::fmt()

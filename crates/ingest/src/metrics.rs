@@ -33,6 +33,8 @@ pub struct Metrics {
     dead_letters: Counter,
     suspects: Counter,
     condemned: Counter,
+    program_starts: Counter,
+    program_failures: Counter,
     files: Family<FileResult, Counter>,
     retries: Family<Call, Counter>,
     writes: Counter,
@@ -62,6 +64,8 @@ impl Metrics {
             dead_letters: Counter::default(),
             suspects: Counter::default(),
             condemned: Counter::default(),
+            program_starts: Counter::default(),
+            program_failures: Counter::default(),
             files: Family::default(),
             retries: Family::default(),
             writes: Counter::default(),
@@ -102,6 +106,16 @@ impl Metrics {
             "condemned",
             "Suspects given up after their last attempt",
             self.condemned.clone(),
+        );
+        registry.register(
+            "app_starts",
+            "Starts of the tenant's own program",
+            self.program_starts.clone(),
+        );
+        registry.register(
+            "app_failures",
+            "Attempts at a file or message at which the tenant's own program failed",
+            self.program_failures.clone(),
         );
         registry.register("files", "Files ended, by result", self.files.clone());
         registry.register(
@@ -165,6 +179,16 @@ impl Metrics {
     /// A suspect is given up.
     pub fn condemned(&self) {
         self.condemned.inc();
+    }
+
+    /// The tenant's own program is started.
+    pub fn program_started(&self) {
+        self.program_starts.inc();
+    }
+
+    /// The tenant's own program failed at a file or message.
+    pub fn program_failed(&self) {
+        self.program_failures.inc();
     }
 
     /// A file ended.

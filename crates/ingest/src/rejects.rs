@@ -29,11 +29,14 @@ pub struct RejectWriter {
     rows: u64,
     bytes: u64,
     left_out: Option<LeftOut>,
+    header: Option<String>,
 }
 
 /// Rows that are counted only.
 struct LeftOut {
     first_line: u64,
+    /// The lowest of their ordinals.
+    first: Option<u64>,
     rows: u64,
 }
 
@@ -42,6 +45,7 @@ impl LeftOut {
     fn row(&self) -> RejectedRow {
         RejectedRow {
             line: self.first_line,
+            ordinal: self.first,
             column: None,
             reason: format!(
                 "{} more rows are rejected, this line's the first of them: a reject file has {} MiB of rows at most; correct what the rows above say and upload the file again",
@@ -49,6 +53,8 @@ impl LeftOut {
                 MAX_BYTES >> 20
             ),
             raw: String::new(),
+            cut: true,
+            header: None,
         }
     }
 }
@@ -67,23 +73,39 @@ pub fn rejects() -> (RejectWriter, RejectSource) {
         rows: 0,
         bytes: 0,
         left_out: None,
+        header: None,
     };
     (writer, RejectSource { chunks })
 }
 
 impl RejectWriter {
+    /// The rows are of a CSV file with this header line, which is told with the first of them.
+    pub fn under(&mut self, header: &str) {
+        if self.rows == 0 && self.header.is_none() {
+            self.header = Some(header.to_owned());
+        }
+    }
+
     /// Adds a row, or only counts it when the file is full.
     pub async fn push(&mut self, row: &RejectedRow) -> Result<(), RejectsClosed> {
         self.rows += 1;
         if self.bytes >= MAX_BYTES {
             let left_out = self.left_out.get_or_insert(LeftOut {
                 first_line: row.line,
+                first: row.ordinal,
                 rows: 0,
             });
+            left_out.first = left_out.first.min(row.ordinal);
             left_out.rows += 1;
             return Ok(());
         }
-        self.write(row);
+        match self.header.take() {
+            None => self.write(row),
+            header => self.write(&RejectedRow {
+                header,
+                ..row.clone()
+            }),
+        }
         if self.buffer.len() >= CHUNK {
             self.send().await?;
         }

@@ -38,6 +38,8 @@ pub trait Staging: Send + Sync {
     /// Replaces the file's quarantined rows; durable on return. When the stream fails, so does the call,
     /// and what came of it is nothing.
     async fn put_rejects(&self, work: &FileWork, rows: ByteStream) -> Result<(), StagingError>;
+    /// The file's quarantined rows, from an earlier attempt; [`None`] where they are gone.
+    async fn rejects(&self, work: &FileWork) -> Result<Option<ByteStream>, StagingError>;
     /// Drops the staged bytes of a file that has ended. Idempotent.
     async fn discard(&self, work: &FileWork) -> Result<(), StagingError>;
 }
@@ -125,6 +127,22 @@ impl Staging for StagingClient {
             .body(reqwest::Body::wrap_stream(rows));
         expect_success(self.send(request, &work.replica).await?, &work.replica).await?;
         Ok(())
+    }
+
+    async fn rejects(&self, work: &FileWork) -> Result<Option<ByteStream>, StagingError> {
+        let request = self.client.get(self.url(work, "rejects")?);
+        let response = self.send(request, &work.replica).await?;
+        if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
+            return Ok(None);
+        }
+        let bytes = expect_success(response, &work.replica)
+            .await?
+            .bytes_stream();
+        Ok(Some(
+            bytes
+                .map_err(|error| io::Error::other(causes(&error)))
+                .boxed(),
+        ))
     }
 
     async fn discard(&self, work: &FileWork) -> Result<(), StagingError> {

@@ -9,7 +9,7 @@ use simbdp_broker::Delivery;
 use simbdp_broker::queue::{Consumer, Tag};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::courier::{Courier, Delivered};
+use crate::courier::{Deliver, Delivered};
 use crate::metrics::Metrics;
 use crate::shutdown::{Shutdown, Stopping};
 use crate::source;
@@ -37,7 +37,7 @@ pub struct StreamApp {
     /// Where messages come from.
     pub consumer: Box<dyn Consumer>,
     /// What brings them into the table.
-    pub courier: Arc<Courier>,
+    pub courier: Arc<dyn Deliver>,
     /// Messages that came back often.
     pub suspects: Suspects,
     /// Bounds.
@@ -191,8 +191,9 @@ impl StreamApp {
         let delivered = match self.suspects.record(id).await? {
             Verdict::Try => courier.deliver(vec![delivery]).await,
             Verdict::Condemned => {
+                let reason = self.suspects.condemnation();
                 courier
-                    .condemn(delivery, suspects::condemnation(), suspects::MAX_ATTEMPTS)
+                    .condemn(delivery, reason, self.suspects.max_attempts())
                     .await
             }
         };

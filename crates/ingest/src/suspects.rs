@@ -14,8 +14,6 @@ use crate::shutdown::Stopping;
 
 /// Returns from which on a delivery is tried alone.
 pub const SUSPECT_RETURNS: u32 = 3;
-/// Attempts that a suspect has.
-pub const MAX_ATTEMPTS: u32 = 5;
 /// How long an app that stops tries to take back a recorded attempt.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -33,6 +31,7 @@ pub enum Verdict {
 pub struct Suspects {
     ledger: Arc<dyn Ledger>,
     pipeline: String,
+    max_attempts: u32,
     retry: Retry,
     metrics: Metrics,
 }
@@ -42,23 +41,36 @@ pub fn is_suspect(delivery: &Delivery) -> bool {
     delivery.returns >= SUSPECT_RETURNS
 }
 
-/// Why a suspect is condemned, for its owner.
-pub fn condemnation() -> String {
-    format!(
-        "the ingest app ended without result at each of {MAX_ATTEMPTS} attempts with this alone: \
-         look into its log and its memory limit"
-    )
-}
-
 impl Suspects {
-    /// Attempts are recorded in `ledger`.
-    pub fn new(ledger: Arc<dyn Ledger>, pipeline: &str, retry: Retry, metrics: Metrics) -> Self {
+    /// Attempts are recorded in `ledger`; a suspect has `max_attempts` of them.
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        pipeline: &str,
+        max_attempts: u32,
+        retry: Retry,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             ledger,
             pipeline: pipeline.to_owned(),
+            max_attempts,
             retry,
             metrics,
         }
+    }
+
+    /// Attempts that a suspect has.
+    pub fn max_attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
+    /// Why a suspect is condemned, for its owner.
+    pub fn condemnation(&self) -> String {
+        format!(
+            "the ingest app ended without result at each of {} attempts with this alone: \
+             look into its log and its memory limit",
+            self.max_attempts
+        )
     }
 
     /// Records one more attempt before it is made.
@@ -67,7 +79,7 @@ impl Suspects {
         let attempt = || self.ledger.attempt(&self.pipeline, id);
         let attempts = self.retry.whatever_fails("attempt", attempt).await?;
         tracing::warn!(message = id, attempts, "a suspect is tried alone");
-        if attempts <= MAX_ATTEMPTS {
+        if attempts <= self.max_attempts {
             return Ok(Verdict::Try);
         }
         self.metrics.condemned();

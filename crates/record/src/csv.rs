@@ -43,6 +43,7 @@ impl CsvDecoder {
             records: Records {
                 emitter,
                 order: None,
+                header: String::new(),
                 likely: Vec::new(),
                 doubtful: Vec::new(),
                 splitter: Splitter::default(),
@@ -90,6 +91,11 @@ impl CsvDecoder {
         Ok(())
     }
 
+    pub(crate) fn header(&self) -> Option<&str> {
+        let records = &self.records;
+        records.order.is_some().then_some(records.header.as_str())
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         self.records.emitter.totals
     }
@@ -99,6 +105,8 @@ struct Records {
     emitter: Emitter,
     /// For each field of a record the index of its column; absent until the header is read.
     order: Option<Vec<usize>>,
+    /// The header line.
+    header: String,
     /// For each field of a record what it is first read as, and the index of its column.
     likely: Vec<(FirstTry, usize)>,
     /// Fields of the current record that are something else.
@@ -121,6 +129,7 @@ impl Records {
             let likely = |&place: &usize| (columns[place].first_try(), place);
             self.likely = order.iter().map(likely).collect();
             self.order = Some(order);
+            self.header = String::from_utf8_lossy(record.raw).into_owned();
             return Ok(());
         }
         match self.read(record, rows) {

@@ -3,6 +3,7 @@
 //! The input may be cut anywhere: the result is the same. At most one record is held, of at most
 //! [`crate::MAX_RECORD_BYTES`]; the batch is bounded by its own limits.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use simbdp_api::wire::rest::RejectedRow;
 
 use crate::RAW_LIMIT;
 use crate::csv::CsvDecoder;
+use crate::mended::MendedRows;
 use crate::ndjson::NdjsonDecoder;
 use crate::row::{RowFault, set_identity, version};
 use crate::rows::{OpenRow, Rows};
@@ -21,8 +23,25 @@ use crate::schema::RowSchema;
 pub struct Origin {
     /// Source id: the file's upload id.
     pub source: String,
-    /// Version of the record with ordinal 0, microseconds since 1970; record n has this plus n.
+    /// Version of the first record, microseconds since 1970; record n after it has this plus n.
     pub version: i64,
+    /// Ordinal of the first record.
+    pub first: u64,
+}
+
+/// Records that alone become rows, by their ordinals; the others are read and left out.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Only {
+    /// These.
+    pub ordinals: HashSet<u64>,
+    /// And all from this one on.
+    pub from: Option<u64>,
+}
+
+impl Only {
+    fn has(&self, ordinal: u64) -> bool {
+        self.from.is_some_and(|from| ordinal >= from) || self.ordinals.contains(&ordinal)
+    }
 }
 
 /// What was decoded so far. Records are counted before filtering.
@@ -62,6 +81,8 @@ pub enum FileFault {
         /// The separator that the file seems to use instead of the comma.
         separator: Option<char>,
     },
+    /// Mended rows of a CSV file without its header line.
+    NoHeader,
     /// A quoted field does not end before the file does.
     UnbalancedQuote {
         /// Line of the opening quotation mark.
@@ -85,6 +106,7 @@ impl fmt::Display for FileFault {
             Self::HeaderQuote => f.write_str("the header has text after a closing quotation mark: put a comma between fields, and write a quotation mark within a field twice"),
             Self::RepeatedField(name) => write!(f, "the header names the field `{name}` twice: each field has one column"),
             Self::Fields { missing, extra, separator } => fields_fault(f, missing, extra, *separator),
+            Self::NoHeader => f.write_str("the mended rows lack `header`, the header line of their CSV file: leave it on the first of them, as the reject file has it"),
             Self::UnbalancedQuote { line, column } => {
                 write!(f, "a quotation mark opened on line {line}")?;
                 if let Some(column) = column {
@@ -152,20 +174,49 @@ pub struct Decoder {
 #[derive(Debug)]
 enum Inner {
     Csv(Box<CsvDecoder>),
-    Ndjson(NdjsonDecoder),
+    Ndjson(Box<NdjsonDecoder>),
+    Mended(Box<MendedRows>),
 }
 
 impl Decoder {
     /// A decoder of one file.
     pub fn new(format: Format, schema: Arc<RowSchema>, origin: Origin) -> Self {
-        let emitter = Emitter::new(schema, origin);
+        Self::filtered(format, schema, origin, None)
+    }
+
+    /// A decoder of some records of a file.
+    pub fn filtered(
+        format: Format,
+        schema: Arc<RowSchema>,
+        origin: Origin,
+        only: Option<Only>,
+    ) -> Self {
+        let emitter = Emitter::new(schema, origin, only);
         let inner = match format {
             Format::Csv => Inner::Csv(Box::new(CsvDecoder::new(emitter))),
-            Format::Ndjson => Inner::Ndjson(NdjsonDecoder::new(emitter)),
+            Format::Ndjson => Inner::Ndjson(Box::new(NdjsonDecoder::new(emitter))),
         };
         Self {
             inner,
             failed: None,
+        }
+    }
+
+    /// A decoder of mended rows, as NDJSON of [`RejectedRow`]: each is a record in the file's format, with its ordinal. The
+    /// number that `rejects` gets with a row is then its place among these, which its version counts from.
+    pub fn mended(format: Format, schema: Arc<RowSchema>, origin: Origin) -> Self {
+        Self {
+            inner: Inner::Mended(Box::new(MendedRows::new(format, schema, origin))),
+            failed: None,
+        }
+    }
+
+    /// The header line of a CSV file, once it was read.
+    pub fn header(&self) -> Option<&str> {
+        match &self.inner {
+            Inner::Csv(csv) => csv.header(),
+            Inner::Ndjson(_) => None,
+            Inner::Mended(mended) => mended.header(),
         }
     }
 
@@ -184,6 +235,7 @@ impl Decoder {
         self.guard(|inner| match inner {
             Inner::Csv(csv) => csv.push(chunk, rows, rejects),
             Inner::Ndjson(ndjson) => ndjson.push(chunk, rows, rejects),
+            Inner::Mended(mended) => mended.push(chunk, rows, rejects),
         })
     }
 
@@ -199,6 +251,7 @@ impl Decoder {
         self.guard(|inner| match inner {
             Inner::Csv(csv) => csv.finish(rows, rejects),
             Inner::Ndjson(ndjson) => ndjson.finish(rows, rejects),
+            Inner::Mended(mended) => mended.finish(rows, rejects),
         })
         .map(|()| self.totals())
     }
@@ -208,6 +261,7 @@ impl Decoder {
         match &self.inner {
             Inner::Csv(csv) => csv.totals(),
             Inner::Ndjson(ndjson) => ndjson.totals(),
+            Inner::Mended(mended) => mended.totals(),
         }
     }
 
@@ -229,14 +283,16 @@ impl Decoder {
 pub(crate) struct Emitter {
     pub(crate) schema: Arc<RowSchema>,
     origin: Origin,
+    only: Option<Only>,
     pub(crate) totals: Totals,
 }
 
 impl Emitter {
-    pub(crate) fn new(schema: Arc<RowSchema>, origin: Origin) -> Self {
+    pub(crate) fn new(schema: Arc<RowSchema>, origin: Origin, only: Option<Only>) -> Self {
         Self {
             schema,
             origin,
+            only,
             totals: Totals::default(),
         }
     }
@@ -246,14 +302,30 @@ impl Emitter {
     pub(crate) fn open<'a>(&self, rows: &'a mut Rows) -> OpenRow<'a> {
         let mut row = rows.open(self.schema.width());
         if self.schema.has_identity() {
-            set_identity(&mut row, &self.origin.source, self.totals.records);
+            set_identity(&mut row, &self.origin.source, self.ordinal());
         }
         row
+    }
+
+    #[inline]
+    fn ordinal(&self) -> u64 {
+        self.origin.first + self.totals.records
+    }
+
+    #[inline]
+    fn is_left_out(&self) -> bool {
+        let only = self.only.as_ref();
+        only.is_some_and(|only| !only.has(self.ordinal()))
     }
 
     /// The open row is the next record.
     #[inline]
     pub(crate) fn accept(&mut self, rows: &mut Rows) {
+        if self.is_left_out() {
+            rows.discard();
+            self.totals.records += 1;
+            return;
+        }
         rows.close(version(self.origin.version, self.totals.records));
         self.totals.records += 1;
         self.totals.accepted += 1;
@@ -269,8 +341,11 @@ impl Emitter {
         rejects: &mut impl FnMut(u64, RejectedRow),
     ) {
         rows.discard();
-        let ordinal = self.totals.records;
+        let (left_out, ordinal) = (self.is_left_out(), self.ordinal());
         self.totals.records += 1;
+        if left_out {
+            return;
+        }
         self.totals.rejected += 1;
         let mut faults = faults.into_iter();
         let (column, mut reason) = faults
@@ -282,9 +357,12 @@ impl Emitter {
         }
         let rejected = RejectedRow {
             line,
+            ordinal: Some(ordinal),
             column,
             reason,
             raw: kept(raw),
+            cut: raw.len() > RAW_LIMIT,
+            header: None,
         };
         rejects(ordinal, rejected);
     }

@@ -7,6 +7,7 @@
 //! | a table's declaration → [`RowSchema`] | [`schema`] |
 //! | bytes of a file → [`Rows`] and rejected rows | [`decoder`] |
 //! | one message → its row | [`message`] |
+//! | windows in which files are queued | [`schedule`] |
 //! | value → JSON, query parameter → value | [`json`] |
 //! | name of a file → format and compression | [`file_name`] |
 //! | file against its pipeline's constraints | [`constraints`] |
@@ -18,6 +19,7 @@ mod csv;
 mod digits;
 mod framing;
 mod instant;
+mod mended;
 mod ndjson;
 mod object;
 mod time;
@@ -30,11 +32,12 @@ pub mod lines;
 pub mod message;
 pub mod row;
 pub mod rows;
+pub mod schedule;
 pub mod schema;
 pub mod value;
 
 pub use constraints::{FileRules, Violation};
-pub use decoder::{Decoder, FileFault, Origin, Totals};
+pub use decoder::{Decoder, FileFault, Only, Origin, Totals};
 pub use file_name::{FileName, FileNameError};
 pub use lines::LineCounter;
 pub use row::{Row, RowFault};

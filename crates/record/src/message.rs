@@ -46,6 +46,30 @@ pub fn validate(schema: &RowSchema, body: &[u8]) -> Result<(), Vec<RowFault>> {
     convert(schema, body, "", 0, 0, &mut Rows::default())
 }
 
+/// Whether a message is a JSON object at all: what a pipeline asks of it whose own program reads it.
+///
+/// # Errors
+/// Why it is none.
+pub fn validate_object(body: &[u8]) -> Result<(), RowFault> {
+    let fault = |reason| Err(RowFault::of_row(reason));
+    if body.len() > MAX_RECORD_BYTES {
+        return fault(format!(
+            "has {} bytes, but a record takes at most {MAX_RECORD_BYTES} (2 MiB)",
+            body.len()
+        ));
+    }
+    if let Err(error) = std::str::from_utf8(body) {
+        let byte = error.valid_up_to() + 1;
+        return fault(format!("is not UTF-8, at byte {byte}"));
+    }
+    let read = serde_json::from_slice::<&serde_json::value::RawValue>(body);
+    match read {
+        Ok(value) if value.get().trim_start().starts_with('{') => Ok(()),
+        Ok(_) => fault("is no JSON object".to_owned()),
+        Err(error) => fault(format!("is no JSON object: {error}")),
+    }
+}
+
 /// The records of an NDJSON body: its lines that are not blank, each with its number, from 1.
 pub fn records(body: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);

@@ -213,48 +213,21 @@ impl Cassandra {
             directory.join("cassandra-rackdc.properties"),
             format!("dc={DATACENTER}\nrack=r{node}\n"),
         )?;
-        let data = directory.display();
         let seed = self.nodes[0].address;
         let tokens = tokens(node, self.nodes.len());
         let yaml = format!(
             "cluster_name: tests
 num_tokens: {TOKENS}
 initial_token: {tokens}
-partitioner: org.apache.cassandra.dht.Murmur3Partitioner
 endpoint_snitch: GossipingPropertyFileSnitch
 listen_address: {address}
 rpc_address: {address}
-native_transport_port: {PORT}
-storage_port: {STORAGE_PORT}
 seed_provider:
-  - class_name: org.apache.cassandra.locator.SimpleSeedProvider
-    parameters:
-      - seeds: \"{seed}:{STORAGE_PORT}\"
-authenticator: PasswordAuthenticator
-authorizer: CassandraAuthorizer
-role_manager: CassandraRoleManager
-data_file_directories: [{data}/data]
-commitlog_directory: {data}/commitlog
-saved_caches_directory: {data}/saved_caches
-hints_directory: {data}/hints
-cdc_raw_directory: {data}/cdc_raw
-commitlog_sync: periodic
-commitlog_sync_period: 10000ms
-memtable_heap_space: 64MiB
-memtable_offheap_space: 32MiB
-memtable_allocation_type: heap_buffers
-commitlog_segment_size: 8MiB
-commitlog_total_space: 128MiB
-file_cache_size: 16MiB
-networking_cache_size: 16MiB
-key_cache_size: 4MiB
-concurrent_compactors: 1
-dynamic_snitch: false
-write_request_timeout: 10s
-read_request_timeout: 10s
-cas_contention_timeout: 5s
-request_timeout: 20s
-"
+- class_name: org.apache.cassandra.locator.SimpleSeedProvider
+  parameters:
+  - seeds: \"{seed}:{STORAGE_PORT}\"
+{}",
+            small_yaml(&directory.display().to_string())
         );
         let encryption = match authority {
             Some(authority) => client_encryption(&authority.server(&[address.to_string()])?),
@@ -328,6 +301,41 @@ request_timeout: 20s
         }
         Ok(())
     }
+}
+
+/// The part of a cassandra.yaml that small members for tests have alike, their files in `data`: ports, logins, and what
+/// lets several of them run beside each other.
+pub fn small_yaml(data: &str) -> String {
+    format!(
+        "partitioner: org.apache.cassandra.dht.Murmur3Partitioner
+native_transport_port: {PORT}
+storage_port: {STORAGE_PORT}
+authenticator: PasswordAuthenticator
+authorizer: CassandraAuthorizer
+role_manager: CassandraRoleManager
+data_file_directories: [{data}/data]
+commitlog_directory: {data}/commitlog
+saved_caches_directory: {data}/saved_caches
+hints_directory: {data}/hints
+cdc_raw_directory: {data}/cdc_raw
+commitlog_sync: periodic
+commitlog_sync_period: 10000ms
+memtable_heap_space: 64MiB
+memtable_offheap_space: 32MiB
+memtable_allocation_type: heap_buffers
+commitlog_segment_size: 8MiB
+commitlog_total_space: 128MiB
+file_cache_size: 16MiB
+networking_cache_size: 16MiB
+key_cache_size: 4MiB
+concurrent_compactors: 1
+dynamic_snitch: false
+write_request_timeout: 10s
+read_request_timeout: 10s
+cas_contention_timeout: 5s
+request_timeout: 20s
+"
+    )
 }
 
 /// What makes a cassandra.yaml demand TLS of all clients, with this key and certificate.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use simbdp_broker::admin::{
-    AdminConnector, AdminError, BrokerAdmin, ManagementConnection, PipelineQueues, QueueTotals,
-    Tenancy, TenancyNames,
+    AdminConnector, AdminError, Backlogs, BrokerAdmin, ManagementConnection, PipelineQueues,
+    QueueTotals, Tenancy, TenancyNames,
 };
 
 /// What there is in a broker.
@@ -35,6 +35,19 @@ pub struct Vhost {
     pub permissions: BTreeSet<String>,
     /// Queues by name.
     pub queues: BTreeMap<String, Queue>,
+}
+
+impl Vhost {
+    fn totals(&self) -> Vec<QueueTotals> {
+        let queues = self.queues.iter();
+        queues
+            .map(|(name, queue)| QueueTotals {
+                name: name.clone(),
+                ready: queue.ready,
+                unacknowledged: queue.unacknowledged,
+            })
+            .collect()
+    }
 }
 
 /// A queue.
@@ -226,15 +239,17 @@ impl BrokerAdmin for FakeAdmin {
     }
 
     async fn queue_totals(&self, name: &str) -> Result<Vec<QueueTotals>, AdminError> {
+        self.call(|state| Ok(vhost(state, name)?.totals()))
+    }
+
+    async fn backlogs(&self) -> Result<Backlogs, AdminError> {
         self.call(|state| {
-            let queues = vhost(state, name)?.queues.iter();
-            Ok(queues
-                .map(|(name, queue)| QueueTotals {
-                    name: name.clone(),
-                    ready: queue.ready,
-                    unacknowledged: queue.unacknowledged,
-                })
-                .collect())
+            let of = |(name, vhost): (&String, &Vhost)| {
+                let totals = vhost.totals().into_iter();
+                let named = totals.map(|totals| (name.clone(), totals));
+                named.collect::<Vec<_>>()
+            };
+            Ok(state.vhosts.iter().flat_map(of).collect())
         })
     }
 }

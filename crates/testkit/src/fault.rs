@@ -1,4 +1,4 @@
-//! Counts calls and makes the n-th one fail, on whichever side of being carried out. One counter is
+//! Counts calls and makes chosen ones fail, on whichever side of being carried out. One counter is
 //! shared by the Kubernetes client ([`crate::fault_http`]) and by the administrators of broker and
 //! database ([`crate::fault_admin`]), so that a campaign goes through every call of a reconcile.
 
@@ -89,15 +89,39 @@ impl Filter {
     }
 }
 
+/// A fault that is to come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Planned {
+    /// Name of the call that it hits.
+    pub name: String,
+    /// Which of the calls of that name, counted from 1.
+    pub nth: u32,
+    /// What becomes of the call.
+    pub fault: Fault,
+}
+
 #[derive(Default)]
 struct State {
-    planned: Option<(u64, Fault)>,
+    planned: Vec<Planned>,
     counted: Vec<Call>,
-    hit: Option<Call>,
+    hit: Vec<Planned>,
     crashed: bool,
 }
 
-/// Counter of calls with at most one planned fault. Clones share it.
+impl State {
+    /// Counts a call; returns the fault that it is fated to, if any.
+    fn count(&mut self, call: Call) -> Option<Planned> {
+        self.counted.push(call);
+        let name = &self.counted.last()?.name;
+        let same = self.counted.iter().filter(|call| call.name == *name);
+        let nth = u32::try_from(same.count()).unwrap_or(u32::MAX);
+        let is_due = |one: &Planned| one.nth == nth && one.name == *name;
+        let at = self.planned.iter().position(is_due)?;
+        Some(self.planned.swap_remove(at))
+    }
+}
+
+/// Counter of calls with planned faults. Clones share it.
 #[derive(Clone)]
 pub struct Faults {
     filter: Filter,
@@ -111,9 +135,9 @@ impl Faults {
         Self { filter, state }
     }
 
-    /// Plans the fate of the n-th counted call, counted from 1 as of [`Faults::reset`].
-    pub fn inject(&self, nth: u64, fault: Fault) {
-        self.lock().planned = Some((nth, fault));
+    /// Plans the fate of a call, counted as of [`Faults::reset`].
+    pub fn inject(&self, planned: Planned) {
+        self.lock().planned.push(planned);
     }
 
     /// How many calls were counted.
@@ -126,8 +150,8 @@ impl Faults {
         self.lock().counted.clone()
     }
 
-    /// The call that the planned fault hit, once it did.
-    pub fn hit(&self) -> Option<Call> {
+    /// The planned faults that came, in order.
+    pub fn hit(&self) -> Vec<Planned> {
         self.lock().hit.clone()
     }
 
@@ -160,12 +184,11 @@ impl Faults {
         if !chosen {
             return Fate::Go(Course::Undisturbed);
         }
-        state.counted.push(call.clone());
-        let count = state.counted.len() as u64;
-        let Some((_, fault)) = state.planned.take_if(|(nth, _)| *nth == count) else {
+        let Some(planned) = state.count(call) else {
             return Fate::Go(Course::Undisturbed);
         };
-        state.hit = Some(call);
+        let fault = planned.fault;
+        state.hit.push(planned);
         state.crashed = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
         match fault {
             Fault::Status(status) => Fate::Stop(Interruption::Status(status)),
@@ -253,6 +276,10 @@ mod tests {
                 .around(Call::new(operation, "call"), work, Err)
                 .await
         }
+        fn inject(&self, nth: u32, fault: Fault) {
+            let name = "call".to_owned();
+            self.faults.inject(Planned { name, nth, fault });
+        }
         fn done(&self) -> u32 {
             self.done.load(Ordering::SeqCst)
         }
@@ -261,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn the_nth_call_alone_fails_unsent() {
         let probe = Probe::new(Filter::writes());
-        probe.faults.inject(2, Fault::Status(409));
+        probe.inject(2, Fault::Status(409));
         assert_eq!(probe.call(Operation::Write).await, Ok(()));
         assert_eq!(probe.call(Operation::Read).await, Ok(()));
         assert_eq!(
@@ -275,20 +302,20 @@ mod tests {
     #[tokio::test]
     async fn a_lost_answer_is_of_a_call_that_was_carried_out() {
         let probe = Probe::new(Filter::requests());
-        probe.faults.inject(1, Fault::Unanswered);
+        probe.inject(1, Fault::Unanswered);
         assert_eq!(
             probe.call(Operation::Read).await,
             Err(Interruption::Connection)
         );
         assert_eq!(probe.done(), 1);
-        assert!(probe.faults.hit().is_some());
+        assert_eq!(probe.faults.hit().len(), 1);
     }
 
     #[tokio::test]
     async fn a_crash_lasts_until_the_restart() {
         for (fault, carried_out) in [(Fault::CrashBefore, 0), (Fault::CrashAfter, 1)] {
             let probe = Probe::new(Filter::writes());
-            probe.faults.inject(1, fault);
+            probe.inject(1, fault);
             assert!(probe.call(Operation::Write).await.is_err());
             assert!(probe.call(Operation::Watch).await.is_err());
             assert_eq!(probe.done(), carried_out);

@@ -121,6 +121,12 @@ impl broker::BrokerAdmin for FaultyBrokerAdmin {
         let call = read(format!("broker queue_totals {vhost}"));
         self.faults.around(call, work, broker_error).await
     }
+
+    async fn backlogs(&self) -> Result<broker::Backlogs, broker::AdminError> {
+        let work = self.inner.backlogs();
+        let call = read("broker backlogs");
+        self.faults.around(call, work, broker_error).await
+    }
 }
 
 /// Databases whose administrators go by the faults.

@@ -141,7 +141,7 @@ mod tests {
     use kube::api::{ListParams, WatchParams};
 
     use super::*;
-    use crate::fault::{Fault, Filter};
+    use crate::fault::{Fault, Filter, Planned};
 
     /// A server that knows no namespaces, and counts what reaches it.
     fn namespaces(faults: &Faults) -> (Api<Namespace>, Arc<AtomicU32>) {
@@ -160,11 +160,20 @@ mod tests {
         (Api::all(client), reached)
     }
 
+    fn first(fault: Fault) -> Planned {
+        let name = "GET /api/v1/namespaces".to_owned();
+        Planned {
+            name,
+            nth: 1,
+            fault,
+        }
+    }
+
     #[tokio::test]
     async fn a_status_looks_like_the_servers_own() {
         let faults = Faults::new(Filter::requests());
         let (api, reached) = namespaces(&faults);
-        faults.inject(1, Fault::Status(409));
+        faults.inject(first(Fault::Status(409)));
         match api.list(&ListParams::default()).await {
             Err(kube::Error::Api(status)) => {
                 assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"));
@@ -182,7 +191,7 @@ mod tests {
         let (api, _) = namespaces(&faults);
         assert!(api.watch(&WatchParams::default(), "0").await.is_ok());
         assert_eq!(faults.count(), 0);
-        faults.inject(1, Fault::CrashBefore);
+        faults.inject(first(Fault::CrashBefore));
         assert!(api.list(&ListParams::default()).await.is_err());
         assert!(api.watch(&WatchParams::default(), "0").await.is_err());
     }

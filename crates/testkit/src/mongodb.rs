@@ -144,6 +144,18 @@ impl MongoDb {
         Ok(())
     }
 
+    /// Gives a member that does not run another address, with the data that it has: it does not find itself in the
+    /// configuration then. Returns the address that it had.
+    pub fn readdress(&mut self, member: usize, address: Option<Ipv4Addr>) -> Result<Ipv4Addr> {
+        let other = match address {
+            Some(address) => address,
+            None => free_addresses(1, &[PORT])?[0],
+        };
+        let member = &mut self.members[member];
+        ensure!(member.server.is_none(), "the member runs");
+        Ok(std::mem::replace(&mut member.address, other))
+    }
+
     /// Starts a member again after [`MongoDb::kill`], on its address with what data it has, and waits for it.
     pub async fn run(&mut self, member: usize) -> Result<()> {
         ensure!(
@@ -178,6 +190,11 @@ impl MongoDb {
         } = &mut self.members[member];
         let (data, keyfile) = (directory.join("data"), directory.join("keyfile"));
         fs::create_dir_all(&data)?;
+        // Whether it gives up is read from what it says from now on.
+        let log = directory.join(LOG);
+        if log.exists() {
+            fs::rename(&log, log.with_extension("before.log"))?;
+        }
         if !keyfile.exists() {
             fs::write(&keyfile, &self.keyfile)?;
             fs::set_permissions(&keyfile, Permissions::from_mode(0o400))?;

@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::EnvVar;
 
-use super::super::names::{self, CQL_PORT, DATACENTER, STORAGE_PORT, member, member_host};
+use super::super::names::{
+    self, BATCH_KIB, CQL_PORT, DATACENTER, STORAGE_PORT, member, member_host,
+};
 use super::super::validate::ValidatedCoreDms;
 use super::engine::{CONFIG, Server};
 use crate::objects::{
@@ -26,10 +28,13 @@ const LOGBACK: &str = "logback.xml";
 const MIB: u64 = 1 << 20;
 
 /// Fast start and little memory. The stock delays take three members some three minutes.
-const FAST: &str = "-XX:-UseG1GC -XX:+UseSerialGC -XX:-AlwaysPreTouch -XX:TieredStopAtLevel=1 \
+const FAST: &str = "-XX:-UseG1GC -XX:+UseSerialGC -XX:-AlwaysPreTouch \
 -Dcassandra.skip_wait_for_gossip_to_settle=0 -Dcassandra.superuser_setup_delay_ms=0 \
 -Dcassandra.ring_delay_ms=3000 -Dcassandra.consistent.rangemovement=false \
 -Dcassandra.shutdown_announce_in_ms=0";
+
+/// Compiles its code in a moment and leaves it slower: what compiles it well needs memory that a small member lacks.
+const QUICKLY_COMPILED: &str = "-XX:TieredStopAtLevel=1";
 
 /// There is no room for a heap dump, and nobody to fetch it.
 const SHARED: &str = "-XX:-HeapDumpOnOutOfMemoryError";
@@ -51,9 +56,6 @@ const SMALL: &str = "\
 commitlog_sync: periodic
 commitlog_sync_period: 10000ms
 commitlog_segment_size: 8MiB
-commitlog_total_space: 128MiB
-memtable_heap_space: 64MiB
-memtable_offheap_space: 32MiB
 file_cache_size: 16MiB
 networking_cache_size: 16MiB
 key_cache_size: 4MiB
@@ -69,6 +71,23 @@ dynamic_snitch: false
 write_request_timeout: 10s
 read_request_timeout: 10s
 request_timeout: 20s
+";
+
+/// A heap from which on a member has room for more than to run at all.
+const ROOMY: u64 = 512 * MIB;
+
+/// Rows lie outside the heap until they are flushed: collecting garbage among them was measured to take a quarter of a
+/// load's time. How much may lie there is in proportion to the heap by default.
+const MEMTABLES_OFF_HEAP: &str = "memtable_allocation_type: offheap_objects\n";
+
+/// There is no room outside a small heap either.
+const MEMTABLES_ON_HEAP: &str = "memtable_allocation_type: heap_buffers\n";
+
+/// What a small member in Development can hold before it flushes.
+const SMALL_MEMTABLES: &str = "\
+memtable_heap_space: 64MiB
+memtable_offheap_space: 32MiB
+commitlog_total_space: 128MiB
 ";
 
 /// Tokens of a member in Development.
@@ -136,9 +155,10 @@ fn command() -> Vec<String> {
 }
 
 fn environment(coredms: &ValidatedCoreDms) -> Vec<EnvVar> {
-    let options = match coredms.development() {
-        true => format!("{SHARED} {FAST}"),
-        false => SHARED.to_owned(),
+    let options = match (coredms.development(), roomy(coredms)) {
+        (true, true) => format!("{SHARED} {FAST}"),
+        (true, false) => format!("{SHARED} {FAST} {QUICKLY_COMPILED}"),
+        (false, _) => SHARED.to_owned(),
     };
     vec![
         pod_name(),
@@ -151,6 +171,10 @@ fn environment(coredms: &ValidatedCoreDms) -> Vec<EnvVar> {
         ),
         env("CASSANDRA_LOG_DIR", LOGS),
     ]
+}
+
+fn roomy(coredms: &ValidatedCoreDms) -> bool {
+    coredms.needs.share >= ROOMY
 }
 
 /// Every file. Each member has a cassandra.yaml of its own, named after its pod, since they differ in seeds.
@@ -195,6 +219,7 @@ fn others(coredms: &ValidatedCoreDms, ordinal: u16) -> String {
 
 fn cassandra_yaml(coredms: &ValidatedCoreDms, ordinal: u16, seeds: &str) -> String {
     let (name, namespace) = (&coredms.name, &coredms.namespace);
+    let refused = 2 * BATCH_KIB;
     let mut yaml = format!(
         "\
 cluster_name: {namespace}.{name}
@@ -217,15 +242,21 @@ hints_directory: {DATA}/hints
 cdc_raw_directory: {DATA}/cdc_raw
 disk_failure_policy: die
 commit_failure_policy: die
-memtable_allocation_type: heap_buffers
-batch_size_warn_threshold: 50KiB
-batch_size_fail_threshold: 50KiB
+batch_size_warn_threshold: {BATCH_KIB}KiB
+batch_size_fail_threshold: {refused}KiB
 unlogged_batch_across_partitions_warn_threshold: 10000
 ",
     );
+    yaml.push_str(match roomy(coredms) {
+        true => MEMTABLES_OFF_HEAP,
+        false => MEMTABLES_ON_HEAP,
+    });
     match coredms.development() {
         true => {
             yaml.push_str(SMALL);
+            if !roomy(coredms) {
+                yaml.push_str(SMALL_MEMTABLES);
+            }
             // Writing to a String cannot fail.
             let _ = writeln!(yaml, "num_tokens: {TOKENS}");
             if ordinal < FIRST {

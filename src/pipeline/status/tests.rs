@@ -18,6 +18,21 @@ fn replica(generation: i64, rows: u64) -> Option<LoadedPipeline> {
     })
 }
 
+fn queue(name: &str, ready: u64, unacknowledged: u64) -> QueueTotals {
+    QueueTotals {
+        name: name.into(),
+        ready,
+        unacknowledged,
+    }
+}
+
+fn waiting(unacknowledged: u64) -> Result<Backlog, String> {
+    Ok(Backlog {
+        work: queue("ingest.p", 0, unacknowledged),
+        dead: None,
+    })
+}
+
 /// Everything as it should be.
 fn parts() -> Parts {
     Parts {
@@ -26,12 +41,12 @@ fn parts() -> Parts {
         queues: Stage::Done,
         gateway_replicas: 2,
         loaded: vec![replica(2, 10), replica(2, 12)],
-        totals: Some(QueueTotals {
-            name: "ingest.p".into(),
-            ready: 3,
-            unacknowledged: 4,
-        }),
-        ready_apps: 1,
+        backlog: waiting(7),
+        apps: Apps {
+            declared: 1,
+            ready: 1,
+            ..Apps::default()
+        },
         paused: None,
         failure: None,
     }
@@ -39,9 +54,12 @@ fn parts() -> Parts {
 
 #[test]
 fn a_pipeline_that_is_paused_rests_when_its_apps_have_stopped() {
-    let paused = |ready_apps| Parts {
+    let paused = |ready| Parts {
         paused: Some("set it to false"),
-        ready_apps,
+        apps: Apps {
+            ready,
+            ..Apps::default()
+        },
         ..parts()
     };
     let facts = |parts| status(&pipeline(), &Ok(Observed::Applied(Box::new(parts)))).1;
@@ -134,13 +152,58 @@ fn whatever_is_missing_is_the_reason_why_it_is_not_ready() {
         ),
         (
             Parts {
-                ready_apps: 0,
+                apps: Apps {
+                    least: 1,
+                    declared: 1,
+                    ..Apps::default()
+                },
+                ..parts()
+            },
+            "NoIngestApp",
+        ),
+        (
+            Parts {
+                apps: Apps {
+                    declared: 1,
+                    overdue: true,
+                    ..Apps::default()
+                },
                 ..parts()
             },
             "NoIngestApp",
         ),
     ] {
         assert_eq!(ready_reason(parts), reason);
+    }
+}
+
+#[test]
+fn whether_it_is_active_is_no_matter_of_being_ready() {
+    let apps = |declared, ready| Apps {
+        declared,
+        ready,
+        ..Apps::default()
+    };
+    let away = || Err("connection refused".to_owned());
+    for (apps, backlog, status, reason, part) in [
+        (apps(0, 0), waiting(0), "False", "Idle", "nothing waits"),
+        (apps(0, 0), waiting(3), "False", "Waking", "is started"),
+        (apps(1, 0), waiting(3), "False", "Starting", "starts"),
+        (apps(3, 2), waiting(3), "True", "Ingesting", "2 of 3"),
+        (apps(3, 2), away(), "Unknown", "BrokerNotAsked", "3, while"),
+    ] {
+        let parts = Parts {
+            apps,
+            backlog,
+            ..parts()
+        };
+        let (_, facts) = super::status(&pipeline(), &Ok(Observed::Applied(Box::new(parts))));
+        assert!(facts.get(READY).unwrap().holds, "{reason}");
+        let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+        let conditions = facts.conditions(&[], None, now);
+        let active = crate::conditions::find(&conditions, ACTIVE).unwrap();
+        assert_eq!((&*active.status, &*active.reason), (status, reason));
+        assert!(active.message.contains(part), "{}", active.message);
     }
 }
 
@@ -154,7 +217,7 @@ fn figures_that_cannot_be_asked_now_stay() {
         ..Default::default()
     });
     let parts = Parts {
-        totals: None,
+        backlog: Err("it is away".into()),
         loaded: vec![],
         ..parts()
     };
@@ -207,4 +270,42 @@ fn a_pipeline_whose_tenant_stops_accepts_and_runs_nothing() {
         assert!(!facts.get(kind).unwrap().holds, "{kind}");
     }
     assert_eq!(status.replicas, Some(0));
+}
+
+#[test]
+fn dead_letters_are_counted_and_what_to_do_is_said() {
+    let mut pipeline = pipeline();
+    pipeline.metadata.namespace = Some("tenant-acme".into());
+    let dead = |ready, unacknowledged| Parts {
+        backlog: Ok(Backlog {
+            work: queue("ingest.p", 3, 4),
+            dead: Some(queue("ingest.p.dead", ready, unacknowledged)),
+        }),
+        ..parts()
+    };
+    let told = |pipeline: &IngestPipeline, parts: Parts| {
+        status(pipeline, &Ok(Observed::Applied(Box::new(parts))))
+    };
+    let (_, facts) = told(&pipeline, dead(0, 0));
+    assert!(!facts.get(POISON_MESSAGES).unwrap().holds);
+    // One is being looked at: it is there all the same.
+    let (figures, facts) = told(&pipeline, dead(2, 1));
+    let fact = facts.get(POISON_MESSAGES).unwrap();
+    assert!(fact.holds && facts.get(READY).unwrap().holds);
+    assert!(fact.message.starts_with("3 in the dead-letter queue"));
+    for verb in ["list p", "redrive p --all", "purge p --all"] {
+        let verb = format!("simbdp --tenant acme dlq {verb}");
+        assert!(fact.message.contains(&verb), "{}", fact.message);
+    }
+    // While nobody can count, it is as it was.
+    pipeline.status = Some(figures);
+    let unknown = Parts {
+        backlog: Err("connection refused".into()),
+        ..parts()
+    };
+    let (figures, facts) = told(&pipeline, unknown.clone());
+    assert_eq!(figures.dead_letters, Some(3));
+    assert!(facts.get(POISON_MESSAGES).unwrap().holds);
+    pipeline.status = None;
+    assert_eq!(told(&pipeline, unknown).1.get(POISON_MESSAGES), None);
 }

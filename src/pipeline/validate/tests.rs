@@ -48,7 +48,7 @@ use serde_json::json;
 fn the_smallest_pipelines_are_accepted() {
     let batch = check(&[], &ValidatedCeilings::default()).unwrap();
     assert!(matches!(batch.mode, Mode::Batch(ref c) if c.max_file_size == 1 << 30));
-    assert_eq!((batch.generation, batch.min_replicas), (3, 1));
+    assert_eq!((batch.generation, batch.bounds.min), (3, 0));
     let stream = check(
         &[("/batch", json!(null)), ("/stream", json!({}))],
         &ValidatedCeilings::default(),
@@ -167,6 +167,46 @@ fn faults_in_the_constraints_name_the_field() {
 }
 
 #[test]
+fn a_schedule_becomes_windows_or_is_refused_with_what_would_be_right() {
+    let with = |cron: &str, duration: &str| {
+        let schedule = json!({"schedule": {"cron": cron, "duration": duration}});
+        check(&[("/batch", schedule)], &ValidatedCeilings::default())
+    };
+    let valid = with("0 2 * * MON-FRI", "4h").unwrap();
+    let Mode::Batch(constraints) = valid.mode else {
+        panic!("it is a batch pipeline");
+    };
+    let schedule = constraints.schedule.unwrap();
+    assert_eq!(
+        (schedule.cron.as_str(), schedule.seconds),
+        ("0 2 * * MON-FRI", 14_400)
+    );
+    for (cron, duration, part) in [
+        (
+            "0 2 * *",
+            "4h",
+            "spec.batch.schedule: `0 2 * *` is not a cron expression",
+        ),
+        (
+            "0 0 30 2 *",
+            "4h",
+            "spec.batch.schedule: `0 0 30 2 *` never comes",
+        ),
+        (
+            "0 2 * * *",
+            "8d",
+            "spec.batch.schedule.duration: `8d` is not a length of at most 7 days",
+        ),
+        ("0 2 * * *", "0h", "write for example 30m, 4h or 1d"),
+        ("0 2 * * *", "", "spec.batch.schedule.duration"),
+    ] {
+        let invalid = with(cron, duration).unwrap_err();
+        assert!(invalid.to_string().contains(part), "{invalid}");
+        assert_eq!(invalid.reason(), "InvalidSchedule");
+    }
+}
+
+#[test]
 fn a_pipeline_wider_than_a_ceiling_is_refused_with_field_value_and_ceiling() {
     let count = |count, per| Some(FileCount { count, per });
     let ceilings = ValidatedCeilings {
@@ -208,4 +248,108 @@ fn a_pipeline_wider_than_a_ceiling_is_refused_with_field_value_and_ceiling() {
     // The tenant's own count holds for all pipelines together, so it goes along.
     let valid = constraints(json!({"maxFileSize": "1Ki", "formats": ["csv"]})).unwrap();
     assert!(matches!(valid.mode, Mode::Batch(ref c) if c.tenant_max_files == ceilings.max_files));
+}
+
+fn with_app(changes: &[(&str, serde_json::Value)]) -> Result<ValidatedPipeline, Invalid> {
+    let app = json!({"image": "team/app:1", "command": ["python3", "/app.py"], "args": ["-v"]});
+    let mut all = vec![("/app", app)];
+    all.extend(changes.iter().cloned());
+    check(&all, &ValidatedCeilings::default())
+}
+
+#[test]
+fn a_program_of_the_tenant_gets_what_is_declared_and_defaults() {
+    let smallest = with_app(&[]).unwrap();
+    assert_eq!(smallest.max_attempts, 5);
+    let app = smallest.app.unwrap();
+    assert_eq!(app.command, ["python3", "/app.py", "-v"]);
+    assert!(!app.writes_itself());
+    assert_eq!(app.config.timeout_seconds, 3_600);
+    let needs = app.needs;
+    assert_eq!((needs.cpu, needs.cpu_limit), (100, None));
+    assert_eq!((needs.memory, needs.memory_limit), (64 << 20, 256 << 20));
+    let small = json!({"limits": {"memory": "32Mi", "cpu": "50m"}});
+    let needs = with_app(&[("/app/resources", small)])
+        .unwrap()
+        .app
+        .unwrap()
+        .needs;
+    assert_eq!((needs.cpu, needs.memory), (50, 32 << 20));
+    let stream = with_app(&[("/batch", json!(null)), ("/stream", json!({}))]).unwrap();
+    assert_eq!(stream.app.unwrap().config.timeout_seconds, 60);
+}
+
+#[test]
+fn what_is_wrong_with_a_program_is_told_with_its_field() {
+    let cases = [
+        ("/app/image", json!(" "), "spec.app.image"),
+        ("/app/command", json!([]), "spec.app.command"),
+        (
+            "/app/env",
+            json!([{"name": "SIMBDP_TABLE"}]),
+            "spec.app.env has `SIMBDP_TABLE`",
+        ),
+        (
+            "/app/env",
+            json!([{"name": "SERVICE_BINDING_ROOT"}]),
+            "SERVICE_BINDING_ROOT",
+        ),
+        (
+            "/app/resources",
+            json!({"limits": {"memory": "8Mi"}}),
+            "limits.memory is 8Mi",
+        ),
+        (
+            "/app/resources",
+            json!({"limits": {"cpu": "0"}}),
+            "app.resources.limits.cpu",
+        ),
+        (
+            "/app/resources",
+            json!({"requests": {"memory": "1Gi"}, "limits": {"memory": "512Mi"}}),
+            "requests.memory is 1Gi, above its limit 512Mi",
+        ),
+        (
+            "/app/resources",
+            json!({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}),
+            "requests.cpu is 2, above its limit 1",
+        ),
+        (
+            "/app/timeoutSeconds",
+            json!(20_000),
+            "spec.app.timeoutSeconds (20000) times",
+        ),
+    ];
+    for (pointer, value, expected) in cases {
+        let error = with_app(&[(pointer, value)]).unwrap_err();
+        assert_eq!(error.reason(), "InvalidApp");
+        assert!(error.to_string().contains(expected), "{pointer}: {error}");
+    }
+}
+
+#[test]
+fn numbers_of_ingest_apps_that_cannot_be_kept_are_refused_by_name() {
+    for (scaling, part) in [
+        (
+            json!({"minReplicas": 3, "maxReplicas": 2}),
+            "spec.scaling.maxReplicas is 2: set 3 or more",
+        ),
+        (
+            json!({"maxReplicas": 0}),
+            "spec.scaling.maxReplicas is 0: set 1 or more",
+        ),
+        (json!({"targetBacklog": 0}), "spec.scaling.targetBacklog"),
+        (
+            json!({"cooldownSeconds": 9}),
+            "spec.scaling.cooldownSeconds is 9: set 10 or more",
+        ),
+    ] {
+        let refused = refused("/scaling", scaling);
+        assert!(refused.contains(part), "{refused}");
+    }
+    let wide = check(
+        &[("/scaling", json!({"minReplicas": 9}))],
+        &ValidatedCeilings::default(),
+    );
+    assert_eq!(wide.unwrap().bounds.max, 9);
 }

@@ -20,6 +20,7 @@ use simbdp_api::names::tenant_objects as objects;
 
 use super::meta::{Owner, Platform, pods};
 use super::pod::{Mount, Program};
+use crate::activation::authority;
 use crate::objects::{env, template_annotations};
 use crate::tenant::validate::ValidatedTenant;
 
@@ -74,13 +75,14 @@ fn template(
         account: objects::GATEWAY,
         ports: &[("http", GATEWAY_PORT), ("internal", GATEWAY_INTERNAL_PORT)],
         serves: true,
-        env: environment(tenant, replicas),
+        env: environment(tenant, replicas, platform),
         mounts: vec![
             Mount::coredms(),
             Mount::broker(),
             Mount::internal(),
             Mount::users(),
             Mount::pipelines(),
+            Mount::operator(),
         ],
         claims: vec![VolumeMount {
             name: VOLUME.to_owned(),
@@ -109,10 +111,14 @@ fn template(
 }
 
 /// Quotas are the tenant's: each replica takes its share of them.
-fn environment(tenant: &ValidatedTenant, replicas: u16) -> Vec<EnvVar> {
+fn environment(tenant: &ValidatedTenant, replicas: u16, platform: &Platform) -> Vec<EnvVar> {
     let quota = &tenant.quota;
     [
         Some(env("SIMBDP_GATEWAY_REPLICAS", replicas)),
+        Some(env(
+            "SIMBDP_OPERATOR",
+            authority::url(&platform.service, &platform.namespace),
+        )),
         quota
             .requests_per_second
             .map(|rate| env("SIMBDP_REQUESTS_PER_SECOND", rate)),

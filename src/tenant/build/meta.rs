@@ -23,6 +23,10 @@ pub struct Platform {
     pub pull_policy: String,
     /// Version of the operator.
     pub version: String,
+    /// Service of the operator.
+    pub service: String,
+    /// Certificate of the operator's authority; left as it is where it is not known.
+    pub authority: Option<String>,
 }
 
 impl Platform {
@@ -34,6 +38,11 @@ impl Platform {
             image: ctx.config.images.simbdp.clone(),
             pull_policy: ctx.config.image_pull_policy.as_str().to_owned(),
             version: ctx.version().to_owned(),
+            service: ctx.identity.service.clone(),
+            authority: ctx
+                .authority
+                .get()
+                .map(|authority| authority.certificate().to_owned()),
         }
     }
 }

@@ -21,6 +21,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::ObjectMeta;
 use simbdp_api::names::tenant_objects as objects;
 use simbdp_api::wire::config::Users;
+use simbdp_api::wire::wake;
 use simbdp_api::{CoreDms, CoreDmsSpec, labels};
 
 use super::validate::ValidatedTenant;
@@ -52,6 +53,8 @@ pub struct Resources<State> {
     pub ingest_account: ServiceAccount,
     /// One file a pipeline, each written by its own controller; here only that it exists.
     pub pipelines: ConfigMap,
+    /// Whose certificates the gateway believes of the operator, where it is known.
+    pub trust: Option<ConfigMap>,
     /// Hashes for the gateway.
     pub gateway_users: Secret,
     /// The tenant's own database, unless it has a place in a shared one.
@@ -90,6 +93,10 @@ pub fn build(
             metadata: owner.meta(objects::PIPELINES, "pipelines"),
             ..Default::default()
         },
+        trust: platform
+            .authority
+            .as_ref()
+            .map(|certificate| trust(&owner, certificate)),
         gateway_users: secrets::gateway_users(&owner, users),
         coredms: tenant.coredms.own().map(|spec| coredms(&owner, spec)),
         gateway_service: gateway::service(&owner),
@@ -97,6 +104,14 @@ pub fn build(
         gateway_budget: gateway::budget(&owner),
         gateway: gateway::stateful_set(&owner, tenant, gateway_replicas, credentials, platform),
         state: PhantomData,
+    }
+}
+
+fn trust(owner: &Owner, certificate: &str) -> ConfigMap {
+    ConfigMap {
+        metadata: owner.meta(objects::OPERATOR_TRUST, "trust"),
+        data: Some([(wake::AUTHORITY.to_owned(), certificate.to_owned())].into()),
+        ..Default::default()
     }
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use simbdp_api::labels;
-use simbdp_api::mounts::{ADMIN_PORT, GATEWAY_INTERNAL_PORT, GATEWAY_PORT};
+use simbdp_api::mounts::{ADMIN_PORT, GATEWAY_INTERNAL_PORT, GATEWAY_PORT, WAKE_PORT};
 
 use super::meta::{Owner, Platform};
 use crate::broker::names::client_port as broker_port;
@@ -55,7 +55,11 @@ fn gateway(
             allow_from(vec![operator], &[GATEWAY_INTERNAL_PORT, ADMIN_PORT]),
             allow_from(vec![pods(&component("ingest"))], &[GATEWAY_INTERNAL_PORT]),
         ],
-        vec![to_database(owner, place), to_broker(tenant, platform)],
+        vec![
+            to_database(owner, place),
+            to_broker(tenant, platform),
+            to_operator(platform),
+        ],
     )
 }
 
@@ -121,6 +125,14 @@ fn to_broker(tenant: &ValidatedTenant, platform: &Platform) -> NetworkPolicyEgre
     allow_to(
         vec![pods_in(&platform.namespace, Some(&nodes))],
         &[broker_port(tenant.broker_type)],
+    )
+}
+
+/// Where the gateway wakes ingest apps.
+fn to_operator(platform: &Platform) -> NetworkPolicyEgressRule {
+    allow_to(
+        vec![pods_in(&platform.namespace, Some(&network::operator()))],
+        &[WAKE_PORT],
     )
 }
 

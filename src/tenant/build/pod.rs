@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, PodSpec, Probe, ResourceRequirements, SecretVolumeSource, Volume,
-    VolumeMount,
+    ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+    HTTPGetAction, ObjectFieldSelector, PodSpec, Probe, ProjectedVolumeSource,
+    ResourceRequirements, SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount,
+    VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use simbdp_api::mounts;
 use simbdp_api::names::tenant_objects;
+use simbdp_api::wire::wake;
 
 use super::meta::Platform;
 use crate::objects;
@@ -20,6 +22,8 @@ use crate::objects;
 const USER: i64 = 65532;
 /// Owner and group may read a mounted secret; the group is the pod's own.
 const SECRET_MODE: i32 = 0o440;
+/// How long a token for the operator is good; the kubelet renews it before.
+const TOKEN_SECONDS: i64 = 3600;
 /// Time to finish or hand back what is held.
 const GRACE_SECONDS: i64 = 40;
 
@@ -101,6 +105,38 @@ impl Mount {
     /// A user's credentials, in the Secret of this name.
     pub fn user(secret: &str) -> Self {
         Self::secret("user", mounts::USER.to_owned(), secret)
+    }
+
+    /// What the operator is called with: a token for that alone, and its authority.
+    pub fn operator() -> Self {
+        let token = ServiceAccountTokenProjection {
+            audience: Some(wake::AUDIENCE.to_owned()),
+            expiration_seconds: Some(TOKEN_SECONDS),
+            path: wake::TOKEN.to_owned(),
+        };
+        let authority = ConfigMapProjection {
+            name: tenant_objects::OPERATOR_TRUST.to_owned(),
+            optional: Some(true),
+            ..Default::default()
+        };
+        let sources = vec![
+            VolumeProjection {
+                service_account_token: Some(token),
+                ..Default::default()
+            },
+            VolumeProjection {
+                config_map: Some(authority),
+                ..Default::default()
+            },
+        ];
+        let source = Volume {
+            projected: Some(ProjectedVolumeSource {
+                sources: Some(sources),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        Self::new("operator", mounts::OPERATOR.to_owned(), source)
     }
 
     /// Names, roles and hashes of users.

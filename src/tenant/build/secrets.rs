@@ -103,6 +103,12 @@ fn database(
     ];
     let datacenter = place.datacenter.as_deref();
     entries.extend(datacenter.map(|datacenter| ("datacenter", datacenter)));
+    let batch = place.batch_size_warn_threshold().map(|n| n.to_string());
+    entries.extend(
+        batch
+            .iter()
+            .map(|bytes| ("batch_size_warn_threshold", bytes.as_str())),
+    );
     entries.extend(place.tls().map(|_| ("tls", "true")));
     if let Some(Trust::Bundle(pem)) = place.tls() {
         entries.push(("ca.crt", pem));

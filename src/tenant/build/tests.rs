@@ -32,6 +32,8 @@ fn platform() -> Platform {
         image: "example/simbdp:1".into(),
         pull_policy: "IfNotPresent".into(),
         version: "1".into(),
+        service: "simbdp-operator".into(),
+        authority: Some("certificate".into()),
     }
 }
 

@@ -269,6 +269,7 @@ fn empty() -> Resources<Applied> {
         gateway_account: Default::default(),
         ingest_account: Default::default(),
         pipelines: Default::default(),
+        trust: None,
         gateway_users: Default::default(),
         coredms: None,
         gateway_service: Default::default(),

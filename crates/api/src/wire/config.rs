@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::{self, AppOutput};
 use crate::names::{PipelineName, TenantName};
 use crate::pipeline::{Compression, FileCount, Format, TableSpec};
 use crate::tenant::Role;
@@ -29,6 +30,22 @@ pub struct PipelineConfig {
     pub keyspace: String,
     /// The table and how its columns are read.
     pub table: TableSpec,
+    /// The tenant's own program, which reads files or messages instead of the built-in app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppConfig>,
+    /// Attempts at a file or message that fails for a reason of its own.
+    #[serde(default = "app::default_max_attempts")]
+    pub max_attempts: u32,
+}
+
+/// What the runner of a tenant's own program needs to know; image and command are the pod's.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppConfig {
+    /// Who writes to the table.
+    pub output: AppOutput,
+    /// Seconds that the program has for one file, or for the oldest message that it was given.
+    pub timeout_seconds: u32,
 }
 
 impl PipelineConfig {
@@ -70,6 +87,19 @@ pub struct BatchConstraints {
     /// Regular expression that the whole name must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name_pattern: Option<String>,
+    /// When files are queued; at any time when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+}
+
+/// Windows in which staged files are queued.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Schedule {
+    /// When a window begins, in UTC: five fields of cron.
+    pub cron: String,
+    /// How long a window is, in seconds.
+    pub seconds: u32,
 }
 
 /// What a message must conform to.

@@ -7,6 +7,7 @@
 //! | `GET /internal/files/{id}/content` | the staged bytes, streamed; 404 when they are gone |
 //! | `DELETE /internal/files/{id}/content` | drops the staged bytes of a file that is done; idempotent |
 //! | `GET /internal/files/{id}/rejects` | the reject file, streamed NDJSON; 404 when this replica has none |
+//! | `POST /internal/files/{id}/replay?rejects=` | `Replayed`: ingests the file once more; 404 when its bytes are not here |
 //! | `PUT /internal/files/{id}/rejects` | replaces the reject file, streamed NDJSON, durable on 204 |
 
 use serde::{Deserialize, Serialize};
@@ -62,4 +63,7 @@ pub struct LoadedPipeline {
     /// Files staged on this replica whose queue has not confirmed them yet.
     #[serde(default)]
     pub unpublished: u64,
+    /// Whole seconds since this replica last published to the queue; absent when it has not since it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_seconds: Option<u64>,
 }

@@ -72,6 +72,9 @@ pub struct UploadResult {
     pub bytes: u64,
     /// URL path of the file's ledger entry.
     pub location: String,
+    /// When the pipeline's next window begins, where the file waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<DateTime<Utc>>,
 }
 
 /// State of a file in the ledger.
@@ -135,6 +138,30 @@ pub struct FileRecord {
     /// The file with the same bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<Uuid>,
+    /// How often it was replayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replays: Option<u32>,
+    /// The file that it mends: its records have that one's identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mends: Option<Uuid>,
+    /// When the pipeline's next window begins, where it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<DateTime<Utc>>,
+}
+
+/// `POST /v1/files/{id}/replay`: the file is ingested once more.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replayed {
+    /// Id of the file.
+    pub id: Uuid,
+    /// How often it was replayed, with this time.
+    pub replays: u32,
+    /// When the pipeline's next window begins, where it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<DateTime<Utc>>,
+    /// URL path of the file's ledger entry.
+    pub location: String,
 }
 
 /// `GET /v1/files`.
@@ -156,6 +183,9 @@ pub struct FilePage {
 pub struct RejectedRow {
     /// Line of the uncompressed file on which the record starts, from 1.
     pub line: u64,
+    /// Which record of the file it is, from 0: its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinal: Option<u64>,
     /// Column, where the fault is in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
@@ -163,6 +193,16 @@ pub struct RejectedRow {
     pub reason: String,
     /// The record as it was read, at most 4 KiB of it, invalid UTF-8 replaced.
     pub raw: String,
+    /// Whether `raw` is not the whole record.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cut: bool,
+    /// On the first line, where the file is CSV: its header line, which says the order of the fields in `raw`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// `GET /v1/pipelines/{p}/constraints`.
@@ -179,7 +219,7 @@ pub struct PipelineConstraints {
     /// What a message must conform to, for a stream pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamConstraints>,
-    /// Fields that a record has.
+    /// Fields that a record has; none where the tenant's own program reads the records, whatever they have.
     pub fields: Vec<Field>,
 }
 

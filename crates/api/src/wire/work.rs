@@ -40,6 +40,45 @@ pub struct FileWork {
     pub force: bool,
     /// Milliseconds since 1970 when it was accepted.
     pub accepted_at: i64,
+    /// The file that it mends, whose id is then the source id of its records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mends: Option<Uuid>,
+    /// Whether the content is single rows of the file that it mends, as NDJSON of `RejectedRow`, each a record in that file's
+    /// format.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mended_rows: bool,
+    /// What is asked for, where it is ingested once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
+}
+
+/// Another attempt at a file that has ended: the same bytes, identities and versions.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replay {
+    /// How often it was replayed, with this time.
+    pub number: u32,
+    /// Whether only its quarantined rows are written.
+    pub rejects: bool,
+    /// Rows that were written before.
+    pub accepted: u64,
+    /// Rows that were quarantined before.
+    pub rejected: u64,
+}
+
+impl FileWork {
+    /// Source id of its records.
+    pub fn source(&self) -> Uuid {
+        self.mends.unwrap_or(self.id)
+    }
+
+    /// What tells it from other contents of its pipeline: its bytes, and the file that they mend.
+    pub fn content_key(&self) -> String {
+        match self.mends {
+            Some(mended) => format!("{}/{mended}", self.sha256),
+            None => self.sha256.clone(),
+        }
+    }
 }
 
 /// Names of headers of a message in a queue; the body of a stream message is the record itself.
@@ -56,6 +95,17 @@ pub mod headers {
     pub const ATTEMPTS: &str = "simbdp-attempts";
     /// On a dead letter: when it was condemned, milliseconds since 1970 (long).
     pub const CONDEMNED_AT: &str = "simbdp-condemned-at";
+    /// On a dead letter, and on a message that was redriven: when it was condemned for the first time, likewise (long).
+    pub const FIRST_CONDEMNED_AT: &str = "simbdp-first-condemned-at";
+    /// On a message that was redriven: how often (long).
+    pub const REDRIVEN: &str = "simbdp-redriven";
     /// Those that are numbers, for brokers whose headers are bytes.
-    pub const INTEGERS: [&str; 4] = [VERSION, ORDINAL, ATTEMPTS, CONDEMNED_AT];
+    pub const INTEGERS: [&str; 6] = [
+        VERSION,
+        ORDINAL,
+        ATTEMPTS,
+        CONDEMNED_AT,
+        FIRST_CONDEMNED_AT,
+        REDRIVEN,
+    ];
 }

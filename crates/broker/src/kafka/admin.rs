@@ -4,20 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kafka_protocol::ResponseError;
 use tokio::time::sleep;
 
 use super::client::topic;
-use super::cluster::{
-    ATTEMPTS, Cluster, ClusterError, Committed, END, PAUSE, Place, START, Topics,
-};
+use super::cluster::{ATTEMPTS, Cluster, ClusterError, PAUSE, Topics};
 use super::login::{Login, Mechanism, administrator};
+use super::look::{Backlog, Look};
 use super::plan::{self, ObservedTopic, Settings};
 use super::wire::WireError;
-use super::{attempts::Attempts, records, topics, users};
+use super::{records, topics, users};
 use crate::admin::{
-    AdminConnector, AdminError, BrokerAdmin, ManagementConnection, PipelineQueues, QueueTotals,
-    Tenancy, TenancyNames,
+    AdminConnector, AdminError, Backlogs, BrokerAdmin, ManagementConnection, PipelineQueues,
+    QueueTotals, Tenancy, TenancyNames,
 };
 
 /// Logs in to a Kafka as its administrator.
@@ -136,19 +134,11 @@ impl KafkaAdmin {
         Ok(topics)
     }
 
-    async fn look(&self, vhost: &str) -> Result<Look, ClusterError> {
-        let topics = self.own_topics(vhost).await?;
-        // A group is named like the topic that it consumes.
-        let mut committed = HashMap::new();
-        for name in topics.keys() {
-            committed.extend(self.cluster.committed(name).await?);
-        }
-        Ok(Look {
-            committed,
-            starts: self.cluster.offsets(&topics, START).await?,
-            ends: self.cluster.offsets(&topics, END).await?,
-            topics,
-        })
+    /// A look at the topics of every tenant.
+    async fn look_at_all(&self) -> Result<Look, ClusterError> {
+        let mut topics = self.cluster.topics(None).await?;
+        topics.retain(|name, _| plan::tenant_of(name).is_some());
+        Look::at(&self.cluster, topics).await
     }
 
     async fn delete(&self, names: Vec<String>) -> Result<(), ClusterError> {
@@ -159,15 +149,7 @@ impl KafkaAdmin {
             }
             sleep(PAUSE).await;
         }
-        for name in &names {
-            match topics::delete_group(&self.cluster, name).await {
-                // What it committed goes with its topic; the group itself with its last consumer.
-                Err(error) if error.is(ResponseError::NonEmptyGroup) => {}
-                Err(error) if error.is(ResponseError::GroupIdNotFound) => {}
-                deleted => deleted?,
-            }
-        }
-        Ok(())
+        topics::delete_groups(&self.cluster, &names).await
     }
 }
 
@@ -177,70 +159,6 @@ fn is_led(topic: &plan::Topic, there: &Topics) -> bool {
         leaders.len() >= usize::try_from(topic.partitions).unwrap_or(0)
             && leaders.values().all(|leader| *leader >= 0)
     })
-}
-
-/// What there is of a tenant's topics.
-struct Look {
-    topics: Topics,
-    starts: HashMap<Place, i64>,
-    ends: HashMap<Place, i64>,
-    committed: HashMap<Place, Committed>,
-}
-
-impl Look {
-    fn totals(&self, topic: &str, name: String) -> QueueTotals {
-        let mut totals = QueueTotals {
-            name,
-            ready: 0,
-            unacknowledged: 0,
-        };
-        for partition in self.topics.get(topic).into_iter().flatten() {
-            let place = (topic.to_owned(), *partition.0);
-            let backlog = backlog(
-                self.starts.get(&place).copied().unwrap_or_default(),
-                self.ends.get(&place).copied().unwrap_or_default(),
-                self.committed.get(&place),
-            );
-            totals.ready += backlog.ready;
-            totals.unacknowledged += backlog.unacknowledged;
-        }
-        totals
-    }
-
-    /// Offsets before which everything is done with, where there is something.
-    fn done(&self) -> HashMap<Place, i64> {
-        let done = self.committed.iter().filter(|(place, committed)| {
-            let start = self.starts.get(*place);
-            start.is_some_and(|start| *start < committed.offset)
-        });
-        done.map(|(place, committed)| (place.clone(), committed.offset))
-            .collect()
-    }
-}
-
-/// How many messages wait in a partition.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Backlog {
-    /// Never delivered, or not since they came back.
-    pub(super) ready: u64,
-    /// Delivered, and not known to be done with.
-    pub(super) unacknowledged: u64,
-}
-
-/// What lies between what is committed and the end of a partition.
-pub(super) fn backlog(start: i64, end: i64, committed: Option<&Committed>) -> Backlog {
-    let (from, taken) = match committed {
-        Some(committed) => {
-            let from = committed.offset.max(start);
-            (from, Attempts::read(&committed.text).end(from))
-        }
-        None => (start, start),
-    };
-    let taken = taken.min(end).max(from);
-    Backlog {
-        ready: u64::try_from(end - taken).unwrap_or_default(),
-        unacknowledged: u64::try_from(taken - from).unwrap_or_default(),
-    }
 }
 
 #[async_trait]
@@ -316,47 +234,43 @@ impl BrokerAdmin for KafkaAdmin {
     }
 
     async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError> {
-        let look = self.look(vhost).await;
-        let look = look.map_err(|error| self.failed("the totals of its topics", error))?;
+        let failed = |error| self.failed("the totals of its topics", error);
+        let topics = self.own_topics(vhost).await.map_err(failed)?;
+        let look = Look::at(&self.cluster, topics).await.map_err(failed)?;
         let prefix = plan::prefix(vhost);
         let queue = |topic: &String| {
             let name = topic.strip_prefix(&prefix).unwrap_or(topic);
-            look.totals(topic, name.to_owned())
+            Ok(totals(name, look.backlog(topic)?))
         };
-        Ok(look.topics.keys().map(queue).collect())
+        let queues: Result<_, ClusterError> = look.topics.keys().map(queue).collect();
+        queues.map_err(failed)
     }
 
-    async fn trim(&self, vhost: &str) -> Result<(), AdminError> {
+    async fn backlogs(&self) -> Result<Backlogs, AdminError> {
+        let look = self.look_at_all().await;
+        let look = look.map_err(|error| self.failed("the totals of all topics", error))?;
+        let queue = |topic: &String| {
+            let (vhost, queue) = plan::tenant_of(topic)?;
+            // One that nobody leads now is not told: the others are.
+            let backlog = look.backlog(topic).ok()?;
+            Some((vhost.to_owned(), totals(queue, backlog)))
+        };
+        Ok(look.topics.keys().filter_map(queue).collect())
+    }
+
+    async fn trim(&self) -> Result<(), AdminError> {
         let failed = |error| self.failed("the deletion of what is done with", error);
-        let look = self.look(vhost).await.map_err(failed)?;
-        let done = look.done();
-        records::delete(&self.cluster, &look.topics, &done)
+        let look = self.look_at_all().await.map_err(failed)?;
+        records::delete(&self.cluster, &look.topics, &look.done())
             .await
             .map_err(failed)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn committed(offset: i64, text: &str) -> Committed {
-        Committed {
-            offset,
-            text: text.into(),
-        }
-    }
-
-    #[test]
-    fn a_backlog_is_what_is_not_committed() {
-        let counts = |backlog: Backlog| (backlog.ready, backlog.unacknowledged);
-        assert_eq!(counts(backlog(5, 12, None)), (7, 0));
-        assert_eq!(counts(backlog(5, 12, Some(&committed(8, "")))), (4, 0));
-        let taken = committed(8, "simbdp1 9*2 11*1");
-        assert_eq!(counts(backlog(5, 12, Some(&taken))), (1, 3));
-        // Older than what there is, and newer than it.
-        assert_eq!(counts(backlog(10, 12, Some(&taken))), (1, 1));
-        assert_eq!(counts(backlog(0, 8, Some(&taken))), (0, 0));
-        assert_eq!(counts(backlog(0, 3, Some(&taken))), (0, 0));
+fn totals(queue: &str, backlog: Backlog) -> QueueTotals {
+    QueueTotals {
+        name: queue.to_owned(),
+        ready: backlog.ready,
+        unacknowledged: backlog.unacknowledged,
     }
 }

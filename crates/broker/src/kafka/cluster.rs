@@ -9,6 +9,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::error::ParseResponseErrorCode;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
     FindCoordinatorRequest, GroupId, ListOffsetsRequest, MetadataRequest, MetadataResponse,
     OffsetFetchRequest, TopicName,
@@ -23,11 +24,11 @@ use super::wire::{Wire, WireError};
 /// A partition of a topic.
 pub(super) type Place = (String, i32);
 
-/// The newest versions whose shape is used here: of one group at a time, of topics by name.
+/// The newest versions whose shape is used here: of many groups at a time, of topics by name.
 const METADATA: i16 = 9;
 const LIST_OFFSETS: i16 = 6;
-const OFFSET_FETCH: i16 = 7;
-const FIND_COORDINATOR: i16 = 3;
+const OFFSET_FETCH: i16 = 8;
+const FIND_COORDINATOR: i16 = 4;
 /// Asks for the end of a partition.
 pub(super) const END: i64 = -1;
 /// Asks for its start.
@@ -72,6 +73,18 @@ impl ClusterError {
         .any(|error| self.is(*error))
     }
 
+    /// Whether a topic has gone, or a leader changed, since they were looked at.
+    pub(super) fn is_of_a_moment(&self) -> bool {
+        [
+            ResponseError::UnknownTopicOrPartition,
+            ResponseError::NotLeaderOrFollower,
+            ResponseError::LeaderNotAvailable,
+            ResponseError::OffsetOutOfRange,
+        ]
+        .iter()
+        .any(|error| self.is(*error))
+    }
+
     /// Whether it is this error.
     pub(super) fn is(&self, wanted: ResponseError) -> bool {
         matches!(self, Self::Refused { error, .. } if *error == wanted)
@@ -107,6 +120,21 @@ pub(super) type Topics = BTreeMap<String, BTreeMap<i32, i32>>;
 pub(super) struct Committed {
     pub(super) offset: i64,
     pub(super) text: String,
+}
+
+/// Offsets of partitions. One whose leader is not known, or cannot tell, has an error, or is left out.
+pub(super) type Offsets = HashMap<Place, Result<i64, ClusterError>>;
+
+/// The offset of a partition.
+pub(super) fn offset(offsets: &Offsets, place: &Place) -> Result<i64, ClusterError> {
+    match offsets.get(place) {
+        Some(offset) => offset.clone(),
+        None => {
+            let (topic, partition) = place;
+            let reason = format!("partition {partition} of {topic} has no leader");
+            Err(WireError::Unavailable(reason).into())
+        }
+    }
 }
 
 /// A cluster and who asks it.
@@ -240,9 +268,9 @@ impl Cluster {
         &self,
         topics: &Topics,
         at: i64,
-    ) -> Result<HashMap<Place, i64>, ClusterError> {
-        let mut offsets = HashMap::new();
-        for (leader, places) in by_leader(topics)? {
+    ) -> Result<Offsets, ClusterError> {
+        let mut offsets = Offsets::new();
+        for (leader, places) in by_leader(topics) {
             let mut of_topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
             for (topic, partition) in &places {
                 of_topics.entry(topic).or_default().push(
@@ -264,92 +292,110 @@ impl Cluster {
                 .await?;
             for topic in answer.topics {
                 for partition in topic.partitions {
-                    check(partition.error_code, None)?;
                     let place = (topic.name.to_string(), partition.partition_index);
-                    offsets.insert(place, partition.offset);
+                    let told = check(partition.error_code, None);
+                    offsets.insert(place, told.map(|()| partition.offset));
                 }
             }
         }
         Ok(offsets)
     }
 
-    /// What a group has committed. One that is not there has committed nothing. A cluster that nobody has consumed
+    /// What groups have committed. One that is not there has committed nothing. A cluster that nobody has consumed
     /// from yet makes room for groups only now, and a node that takes groups over reads them first: that is waited for.
     pub(super) async fn committed(
         &self,
-        group: &str,
+        groups: &[String],
     ) -> Result<HashMap<Place, Committed>, ClusterError> {
         let mut left = ATTEMPTS;
         loop {
             left -= 1;
-            match self.committed_now(group).await {
+            match self.committed_now(groups).await {
                 Err(error) if left > 0 && error.is_about_coordinator() => sleep(PAUSE).await,
                 committed => return committed,
             }
         }
     }
 
-    async fn committed_now(&self, group: &str) -> Result<HashMap<Place, Committed>, ClusterError> {
-        let coordinator = self.coordinator(group).await?;
-        let request = OffsetFetchRequest::default()
-            .with_group_id(GroupId(text(group)))
-            .with_topics(None)
-            .with_require_stable(false);
-        let answer = self
-            .ask(coordinator, &request, OFFSET_FETCH, "OffsetFetch")
-            .await?;
-        check(answer.error_code, None)?;
+    async fn committed_now(
+        &self,
+        groups: &[String],
+    ) -> Result<HashMap<Place, Committed>, ClusterError> {
         let mut committed = HashMap::new();
-        for topic in answer.topics {
-            for partition in topic.partitions {
-                check(partition.error_code, None)?;
-                if partition.committed_offset >= 0 {
-                    committed.insert(
-                        (topic.name.to_string(), partition.partition_index),
-                        Committed {
-                            offset: partition.committed_offset,
-                            text: partition.metadata.unwrap_or_default().to_string(),
-                        },
-                    );
+        for (coordinator, groups) in self.coordinators(groups).await? {
+            let group = |name: String| {
+                OffsetFetchRequestGroup::default()
+                    .with_group_id(GroupId(StrBytes::from_string(name)))
+                    .with_topics(None)
+            };
+            let request = OffsetFetchRequest::default()
+                .with_groups(groups.into_iter().map(group).collect())
+                .with_require_stable(false);
+            let answer = self
+                .ask(coordinator, &request, OFFSET_FETCH, "OffsetFetch")
+                .await?;
+            for group in answer.groups {
+                check(group.error_code, None)?;
+                for topic in group.topics {
+                    for partition in topic.partitions {
+                        check(partition.error_code, None)?;
+                        if partition.committed_offset < 0 {
+                            continue;
+                        }
+                        committed.insert(
+                            (topic.name.to_string(), partition.partition_index),
+                            Committed {
+                                offset: partition.committed_offset,
+                                text: partition.metadata.unwrap_or_default().to_string(),
+                            },
+                        );
+                    }
                 }
             }
         }
         Ok(committed)
     }
 
-    /// The node that keeps what a group commits.
-    pub(super) async fn coordinator(&self, group: &str) -> Result<Node, ClusterError> {
+    /// The nodes that keep what groups commit, each with its groups.
+    pub(super) async fn coordinators(
+        &self,
+        groups: &[String],
+    ) -> Result<HashMap<Node, Vec<String>>, ClusterError> {
+        let mut coordinators: HashMap<Node, Vec<String>> = HashMap::new();
+        if groups.is_empty() {
+            return Ok(coordinators);
+        }
         let request = FindCoordinatorRequest::default()
-            .with_key(text(group))
-            .with_key_type(GROUPS);
+            .with_key_type(GROUPS)
+            .with_coordinator_keys(groups.iter().map(|group| text(group)).collect());
         let answer = self
             .ask(Node::Any, &request, FIND_COORDINATOR, "FindCoordinator")
             .await?;
-        check(answer.error_code, answer.error_message.as_ref())?;
-        let number = answer.node_id.0;
-        let address = format!("{}:{}", answer.host.as_str(), answer.port);
-        self.addresses.lock().await.insert(number, address);
-        Ok(Node::Number(number))
+        for found in answer.coordinators {
+            check(found.error_code, found.error_message.as_ref())?;
+            let number = found.node_id.0;
+            let address = format!("{}:{}", found.host.as_str(), found.port);
+            self.addresses.lock().await.insert(number, address);
+            let of_node = coordinators.entry(Node::Number(number)).or_default();
+            of_node.push(found.key.to_string());
+        }
+        Ok(coordinators)
     }
 }
 
-/// Partitions by the node that leads them.
-pub(super) fn by_leader(topics: &Topics) -> Result<Vec<(Node, Vec<Place>)>, ClusterError> {
+/// Partitions by the node that leads them; those that nobody leads are left out.
+pub(super) fn by_leader(topics: &Topics) -> Vec<(Node, Vec<Place>)> {
     let mut by_leader: BTreeMap<i32, Vec<Place>> = BTreeMap::new();
     for (topic, partitions) in topics {
         for (partition, leader) in partitions {
-            if *leader < 0 {
-                return Err(WireError::Unavailable(format!(
-                    "partition {partition} of {topic} has no leader"
-                ))
-                .into());
+            if *leader >= 0 {
+                let place = (topic.clone(), *partition);
+                by_leader.entry(*leader).or_default().push(place);
             }
-            let place = (topic.clone(), *partition);
-            by_leader.entry(*leader).or_default().push(place);
         }
     }
     let nodes = by_leader.into_iter();
-    Ok(nodes
+    nodes
         .map(|(leader, places)| (Node::Number(leader), places))
-        .collect())
+        .collect()
 }

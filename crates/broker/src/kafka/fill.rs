@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::admin::{Backlog, backlog};
 use super::client::topic;
-use super::cluster::{Cluster, ClusterError, END, START};
+use super::cluster::{Cluster, ClusterError};
 use super::login::tenant;
+use super::look::{Backlog, Look};
 use crate::Connection;
 
 /// How long a look is good for: other publishers add, and consumers take.
@@ -114,7 +114,7 @@ pub async fn try_enter(connection: &Connection, patience: Duration) -> Result<()
     let cluster = Cluster::new(addresses, login);
     // Any name with the prefix: whether there is such a group does not matter.
     let group = topic(&connection.vhost, "ingest.any");
-    match timeout(patience, cluster.committed(&group)).await {
+    match timeout(patience, cluster.committed(&[group])).await {
         Ok(committed) => committed.map(drop).map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {patience:?}")),
     }
@@ -128,24 +128,11 @@ pub(super) async fn waiting(
 ) -> Result<Option<Backlog>, ClusterError> {
     let name = topic(vhost, queue);
     let topics = cluster.topics(Some(std::slice::from_ref(&name))).await?;
-    let Some(partitions) = topics.get(&name) else {
+    if !topics.contains_key(&name) {
         return Ok(None);
-    };
-    let committed = cluster.committed(&name).await?;
-    let starts = cluster.offsets(&topics, START).await?;
-    let ends = cluster.offsets(&topics, END).await?;
-    let mut total = Backlog::default();
-    for partition in partitions.keys() {
-        let place = (name.clone(), *partition);
-        let of_one = backlog(
-            starts.get(&place).copied().unwrap_or_default(),
-            ends.get(&place).copied().unwrap_or_default(),
-            committed.get(&place),
-        );
-        total.ready += of_one.ready;
-        total.unacknowledged += of_one.unacknowledged;
     }
-    Ok(Some(total))
+    let look = Look::at(cluster, topics).await?;
+    look.backlog(&name).map(Some)
 }
 
 #[cfg(test)]

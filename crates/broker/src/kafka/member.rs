@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::client::{self, Said};
 use super::consumer::ConsumerOptions;
-use super::partition::{Commit, Partition};
+use super::partition::Commit;
 use crate::Connection;
 
 /// How long the broker may take to say what is committed.
@@ -66,6 +66,13 @@ fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
         .collect()
 }
 
+/// Whether a member is told where a partition ends for now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ends {
+    Told,
+    Silent,
+}
+
 /// A member of the group of one topic.
 pub(super) struct Member {
     consumer: Arc<StreamConsumer<Changes>>,
@@ -73,10 +80,12 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Joins. What comes and goes is told by the channel, at the latest before the next message.
+    /// Joins. What comes and goes is told by the channel, at the latest before the next message. Ends of partitions are
+    /// told, as errors, to who wants to know them.
     pub(super) fn join(
         connection: &Connection,
         options: &ConsumerOptions,
+        ends: Ends,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Change>), KafkaError> {
         let topic = client::topic(&connection.vhost, &options.queue);
         // The channel is as bounded as the number of partitions and of rebalances.
@@ -84,6 +93,7 @@ impl Member {
         let mut config = client::config(connection, &options.name);
         config
             .set("group.id", &topic)
+            .set("enable.partition.eof", (ends == Ends::Told).to_string())
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             // What nobody has read is never passed over.
@@ -119,11 +129,12 @@ impl Member {
         }
     }
 
-    /// Partitions as other members left them.
-    pub(super) fn load(
+    /// Partitions as other members left them, by what these committed and wrote beside it.
+    pub(super) fn load<T: Send + 'static>(
         &self,
         partitions: Vec<i32>,
-    ) -> JoinHandle<Result<HashMap<i32, Partition>, KafkaError>> {
+        resumed: fn(Option<i64>, &str) -> T,
+    ) -> JoinHandle<Result<HashMap<i32, T>, KafkaError>> {
         let (consumer, topic) = (Arc::clone(&self.consumer), self.topic.clone());
         spawn_blocking(move || {
             let mut asked = TopicPartitionList::with_capacity(partitions.len());
@@ -138,7 +149,7 @@ impl Member {
                     Offset::Offset(offset) => Some(offset),
                     _ => None,
                 };
-                let partition = Partition::resumed(committed, element.metadata());
+                let partition = resumed(committed, element.metadata());
                 loaded.insert(element.partition(), partition);
             }
             Ok(loaded)

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use simbdp_api::names::TenantName;
+
 use super::client::{LARGEST_RECORD, topic};
 use crate::admin::PipelineQueues;
 
@@ -33,6 +35,13 @@ pub(super) struct Right {
 /// What begins the names of a tenant's topics and groups, and of nobody else's.
 pub(super) fn prefix(vhost: &str) -> String {
     topic(vhost, "")
+}
+
+/// The tenant that a topic is of, as the name of its virtual host, and its queue. Other topics of the cluster are of none.
+pub(super) fn tenant_of(topic: &str) -> Option<(&str, &str)> {
+    let (vhost, queue) = topic.split_once('.')?;
+    TenantName::from_namespace(vhost)?;
+    Some((vhost, queue))
 }
 
 /// A user as the cluster calls it.
@@ -191,6 +200,15 @@ mod tests {
                 .iter()
                 .all(|right| right.name == "tenant-a.")
         );
+    }
+
+    #[test]
+    fn topics_of_tenants_are_told_from_others() {
+        let topic = topic("tenant-a", "ingest.flights.dead");
+        assert_eq!(tenant_of(&topic), Some(("tenant-a", "ingest.flights.dead")));
+        for other in ["__consumer_offsets", "orders.eu", "tenant-a", "tenant-.x"] {
+            assert_eq!(tenant_of(other), None, "{other}");
+        }
     }
 
     #[test]

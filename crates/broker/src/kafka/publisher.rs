@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use simbdp_api::names::is_dead_letter_queue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -146,7 +147,9 @@ impl Client {
     }
 
     async fn admits(&self, queue: &str, size: usize, messages: usize) -> bool {
-        let Some(most) = self.connection.max_queue_bytes else {
+        let bound = self.connection.max_queue_bytes;
+        // What is given up has to find room, or the work behind it would wait for ever.
+        let Some(most) = bound.filter(|_| !is_dead_letter_queue(queue)) else {
             return true;
         };
         let fill = {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::consumer::ConsumerOptions;
 use super::convert;
-use super::member::{Change, Member, is_over};
+use super::member::{Change, Ends, Member, is_over};
 use super::partition::{Commit, Partition};
 use crate::ConnectionSource;
 use crate::queue::{ConsumeError, Delivery, Message, Tag};
@@ -162,7 +162,7 @@ impl Pump {
     ) -> Option<(Member, mpsc::UnboundedReceiver<Change>)> {
         loop {
             let reason = match source.read().await {
-                Ok(connection) => match Member::join(&connection, &self.options) {
+                Ok(connection) => match Member::join(&connection, &self.options, Ends::Silent) {
                     Ok(joined) => {
                         tracing::info!(queue = self.options.queue, "consuming");
                         return Some(joined);
@@ -263,7 +263,7 @@ impl Pump {
             return;
         }
         if self.loading.is_none() && !self.unknown.is_empty() {
-            self.loading = Some(member.load(self.unknown.clone()));
+            self.loading = Some(member.load(self.unknown.clone(), Partition::resumed));
         }
         if self.committing.is_none() {
             let deliveries = self.count();

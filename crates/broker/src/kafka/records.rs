@@ -12,13 +12,14 @@ use super::cluster::{Cluster, ClusterError, Place, Topics, by_leader, check, top
 const DELETE_RECORDS: i16 = 2;
 const PATIENCE: i32 = 10_000;
 
-/// Deletes what lies before these offsets. Its segments go with their last record.
+/// Deletes what lies before these offsets. Its segments go with their last record. Partitions without a leader are left as
+/// they are.
 pub(super) async fn delete(
     cluster: &Cluster,
     topics: &Topics,
     before: &HashMap<Place, i64>,
 ) -> Result<(), ClusterError> {
-    for (leader, places) in by_leader(topics)? {
+    for (leader, places) in by_leader(topics) {
         let mut of_topics: BTreeMap<&str, Vec<DeleteRecordsPartition>> = BTreeMap::new();
         for place in &places {
             let Some(offset) = before.get(place) else {
@@ -46,7 +47,11 @@ pub(super) async fn delete(
             .await?;
         for topic in answer.topics {
             for partition in topic.partitions {
-                check(partition.error_code, None)?;
+                match check(partition.error_code, None) {
+                    // A topic that has gone meanwhile, or a partition whose leader has changed.
+                    Err(error) if error.is_of_a_moment() => {}
+                    deleted => deleted?,
+                }
             }
         }
     }

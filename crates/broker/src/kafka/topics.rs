@@ -156,15 +156,22 @@ pub(super) async fn delete(cluster: &Cluster, names: &[String]) -> Result<(), Cl
     Ok(())
 }
 
-/// Deletes a group that nobody is in any more.
-pub(super) async fn delete_group(cluster: &Cluster, name: &str) -> Result<(), ClusterError> {
-    let coordinator = cluster.coordinator(name).await?;
-    let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text(name))]);
-    let answer = cluster
-        .ask(coordinator, &request, DELETE_GROUPS, "DeleteGroups")
-        .await?;
-    for group in answer.results {
-        check(group.error_code, None)?;
+/// Deletes groups that nobody is in any more. Already gone is fine. What one committed goes with its topic; one that still
+/// has a consumer goes with its last.
+pub(super) async fn delete_groups(cluster: &Cluster, names: &[String]) -> Result<(), ClusterError> {
+    for (coordinator, names) in cluster.coordinators(names).await? {
+        let names = names.iter().map(|name| GroupId(text(name)));
+        let request = DeleteGroupsRequest::default().with_groups_names(names.collect());
+        let answer = cluster
+            .ask(coordinator, &request, DELETE_GROUPS, "DeleteGroups")
+            .await?;
+        for group in answer.results {
+            match check(group.error_code, None) {
+                Err(error) if error.is(ResponseError::NonEmptyGroup) => {}
+                Err(error) if error.is(ResponseError::GroupIdNotFound) => {}
+                deleted => deleted?,
+            }
+        }
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use serde::de::IgnoredAny;
 use super::http::{Api, client};
 use super::plan::{self, ObservedQueues, ObservedTenancy, PermissionView, Step};
 use crate::admin::{
-    AdminConnector, AdminError, BrokerAdmin, ManagementConnection, PipelineQueues, QueueTotals,
-    Tenancy, TenancyNames,
+    AdminConnector, AdminError, Backlogs, BrokerAdmin, ManagementConnection, PipelineQueues,
+    QueueTotals, Tenancy, TenancyNames,
 };
 
 /// Logs in to RabbitMQ's management API.
@@ -57,15 +57,28 @@ struct Limits {
     value: BTreeMap<String, i64>,
 }
 
-/// Absent while a queue has no leader.
+/// Figures are absent while a queue has no leader.
 #[derive(Deserialize)]
 struct Totals {
     name: String,
-    #[serde(default)]
-    messages_ready: u64,
-    #[serde(default)]
-    messages_unacknowledged: u64,
+    vhost: String,
+    messages_ready: Option<u64>,
+    messages_unacknowledged: Option<u64>,
 }
+
+impl Totals {
+    /// What is known; [`None`] where nothing is, which is not the same as an empty queue.
+    fn known(self) -> Option<(String, QueueTotals)> {
+        let totals = QueueTotals {
+            name: self.name,
+            ready: self.messages_ready?,
+            unacknowledged: self.messages_unacknowledged?,
+        };
+        Some((self.vhost, totals))
+    }
+}
+
+const WITH_TOTALS: [(&str, &str); 2] = [("disable_stats", "true"), ("enable_queue_totals", "true")];
 
 impl RabbitAdmin {
     async fn permissions(&self, username: &str) -> Result<Vec<PermissionView>, AdminError> {
@@ -177,8 +190,7 @@ impl BrokerAdmin for RabbitAdmin {
     }
 
     async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError> {
-        let query = [("disable_stats", "true"), ("enable_queue_totals", "true")];
-        let totals: Option<Vec<Totals>> = self.api.get(&["queues", vhost], &query).await?;
+        let totals: Option<Vec<Totals>> = self.api.get(&["queues", vhost], &WITH_TOTALS).await?;
         let totals = totals.ok_or_else(|| AdminError::Refused {
             action: "the totals of its queues".into(),
             reason: format!("virtual host `{vhost}` is not there"),
@@ -187,9 +199,15 @@ impl BrokerAdmin for RabbitAdmin {
             .into_iter()
             .map(|queue| QueueTotals {
                 name: queue.name,
-                ready: queue.messages_ready,
-                unacknowledged: queue.messages_unacknowledged,
+                ready: queue.messages_ready.unwrap_or_default(),
+                unacknowledged: queue.messages_unacknowledged.unwrap_or_default(),
             })
             .collect())
+    }
+
+    async fn backlogs(&self) -> Result<Backlogs, AdminError> {
+        let totals: Option<Vec<Totals>> = self.api.get(&["queues"], &WITH_TOTALS).await?;
+        let totals = totals.unwrap_or_default().into_iter();
+        Ok(totals.filter_map(Totals::known).collect())
     }
 }

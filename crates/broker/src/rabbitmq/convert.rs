@@ -12,6 +12,8 @@ const PERSISTENT: u8 = 2;
 const ACQUIRED_COUNT: &str = "x-acquired-count";
 /// How often the message came back (until 4.2), or how often it did with its consumer (from 4.3).
 const DELIVERY_COUNT: &str = "x-delivery-count";
+/// Why the broker itself moved the message to a dead-letter queue.
+const DEATH_REASON: &str = "x-first-death-reason";
 
 /// The properties of a message; `None` when its id or the name of a header is longer than the 255
 /// bytes that AMQP has for it. The correlation id tells which message of a publish came back.
@@ -87,6 +89,15 @@ pub(super) fn returns(properties: &BasicProperties) -> u32 {
         .iter()
         .find_map(|name| headers.inner().get(*name).and_then(integer))
         .map_or(0, |count| u32::try_from(count.max(0)).unwrap_or(u32::MAX))
+}
+
+/// Why the broker itself gave a message up, where it did.
+pub(super) fn death(properties: &BasicProperties) -> Option<String> {
+    let headers = properties.headers().as_ref()?;
+    match header(headers.inner().get(DEATH_REASON)?)? {
+        HeaderValue::Text(reason) => Some(reason),
+        HeaderValue::Long(_) => None,
+    }
 }
 
 #[cfg(test)]

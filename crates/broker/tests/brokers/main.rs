@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod consuming;
+mod dead_letters;
 mod kafka;
 mod loss;
 mod publishing;

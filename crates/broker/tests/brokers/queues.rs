@@ -68,7 +68,13 @@ async fn totals_count_ready_and_unacknowledged_of_every_queue(kind: Kind) {
     let mut consumer = tenant.consumer(2);
     take(&mut consumer).await;
     tenant.until_totals(1, 2).await;
+    let backlogs = tenant.admin.backlogs().await.unwrap();
+    let of = |queue| backlogs.get(&tenant.queues.vhost, queue);
+    let work = of(&tenant.queues.queue).unwrap();
+    assert_eq!((work.ready, work.unacknowledged), (1, 2));
+    assert_eq!(of("ingest.nobody"), None);
     let dead = tenant.totals(&tenant.queues.dead_letter_queue).await;
+    assert_eq!(of(&tenant.queues.dead_letter_queue), Some(&dead));
     let empty = QueueTotals {
         name: tenant.queues.dead_letter_queue.clone(),
         ready: 0,

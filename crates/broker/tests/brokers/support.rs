@@ -11,8 +11,8 @@ use simbdp_broker::admin::{
 use simbdp_broker::queue::{HeaderValue, PublishError};
 use simbdp_broker::rabbitmq::LinkOptions;
 use simbdp_broker::{
-    Connection, ConnectionSource, Connectors, Consumer, Delivery, Message, Publisher, kafka,
-    rabbitmq,
+    Connection, ConnectionSource, Connectors, Consumer, DeadLetterReader, DeadLetters, Delivery,
+    Message, Publisher, kafka, rabbitmq,
 };
 use simbdp_testkit::kafka::Kafka;
 use simbdp_testkit::rabbitmq::RabbitMq;
@@ -158,7 +158,7 @@ pub struct Tenant {
 }
 
 pub fn names() -> (Tenancy, PipelineQueues) {
-    let name = format!("tenant-{}", Uuid::new_v4().simple());
+    let name = format!("tenant-t{}", Uuid::new_v4().simple());
     let tenancy = Tenancy {
         vhost: name.clone(),
         username: name.clone(),
@@ -230,6 +230,18 @@ impl Tenant {
         consumer(self.kind, self.source(), &self.queues.queue, prefetch)
     }
 
+    pub fn dead_letters(&self) -> Arc<dyn DeadLetters> {
+        dead_letters(self.kind, self.source())
+    }
+
+    /// Opens the dead-letter queue.
+    pub async fn open(&self) -> Box<dyn DeadLetterReader> {
+        let letters = self.dead_letters();
+        soon(letters.open(&self.queues.dead_letter_queue))
+            .await
+            .unwrap()
+    }
+
     /// Publishes messages with these ids; each must be confirmed.
     pub async fn fill(&self, ids: &[&str]) {
         let messages = ids.iter().map(|id| message(id)).collect();
@@ -296,6 +308,13 @@ pub fn consumer(
             };
             Box::new(kafka::KafkaConsumer::new(source, options))
         }
+    }
+}
+
+pub fn dead_letters(kind: Kind, source: ConnectionSource) -> Arc<dyn DeadLetters> {
+    match kind {
+        Kind::RabbitMq => Arc::new(rabbitmq::RabbitDeadLetters::new(source)),
+        Kind::Kafka => Arc::new(kafka::KafkaDeadLetters::new(source)),
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use simbdp_api::pipeline::Period;
 use simbdp_api::wire::rest::FileState;
+use simbdp_api::wire::work::FileWork;
 
 use crate::store::StoreError;
 
@@ -60,6 +61,12 @@ pub(crate) fn is_end(state: FileState) -> bool {
         FileState::Done | FileState::Failed | FileState::Duplicate => true,
         FileState::Staged | FileState::Queued | FileState::Ingesting => false,
     }
+}
+
+/// How often a file was replayed, with the attempt that the work asks for.
+pub(crate) fn attempt(work: &FileWork) -> Option<i32> {
+    let replay = work.replay.as_ref()?;
+    Some(i32::try_from(replay.number).unwrap_or(i32::MAX))
 }
 
 /// Key of the period that a time lies in, and how many seconds it is worth keeping.

@@ -36,6 +36,8 @@ pub(crate) enum Standing {
     Initiated,
     /// It has none.
     New,
+    /// It has a configuration in which it does not find itself: no name of a member led to it when it started.
+    Removed,
     /// It does not answer.
     Away(String),
 }
@@ -45,6 +47,8 @@ pub(crate) enum Standing {
 pub(crate) enum Next {
     /// Every member is new: initiate the set, through the first.
     Initiate,
+    /// No member finds itself, and each waits for another to tell it that it is one: they look again when they start.
+    Restart,
     /// The member at this place is the primary.
     Lead(usize),
 }
@@ -55,7 +59,10 @@ pub(crate) fn next(members: &[String], standings: &[Standing]) -> Result<Next, A
     if let Some(primary) = standings.iter().position(|s| *s == Standing::Primary) {
         return Ok(Next::Lead(primary));
     }
-    if standings.contains(&Standing::Initiated) {
+    if !standings.is_empty() && standings.iter().all(|s| *s == Standing::Removed) {
+        return Ok(Next::Restart);
+    }
+    if standings.contains(&Standing::Initiated) || standings.contains(&Standing::Removed) {
         return wait("the replica set has no primary yet: an election is under way, or a majority of its members does not answer".to_owned());
     }
     let away = members
@@ -119,9 +126,13 @@ struct Primary {
 /// The primary of the set, which is initiated where it is not.
 async fn lead(set: &ReplicaSet) -> Result<Primary, AdminError> {
     let mut clients = look(set).await?;
-    if next(&set.members, &standings(&clients))? == Next::Initiate {
-        initiate(set, &clients).await?;
-        clients = look(set).await?;
+    match next(&set.members, &standings(&clients))? {
+        Next::Initiate => {
+            initiate(set, &clients).await?;
+            clients = look(set).await?;
+        }
+        Next::Restart => return Err(restart(set, &clients).await),
+        Next::Lead(_) => {}
     }
     match next(&set.members, &standings(&clients))? {
         Next::Lead(place) if place < clients.len() => {
@@ -165,6 +176,7 @@ async fn look_at(member: &str, set: &ReplicaSet) -> Result<(Client, Standing), A
                         .to_owned(),
                 });
             }
+            (Some(code::INVALID_REPLICA_SET_CONFIG), _) => Standing::Removed,
             // Whatever else it says of its configuration, it has one.
             (Some(_), _) => Standing::Initiated,
             (None, _) => Standing::Away(reason(&error)),
@@ -187,6 +199,32 @@ async fn initiate(set: &ReplicaSet, clients: &[(Client, Standing)]) -> Result<()
         Err(error) if command_code(&error) == Some(code::ALREADY_INITIALIZED) => Ok(()),
         Err(error) => Err(refused(&error, "initiate the replica set")),
     }
+}
+
+/// Ends every member's server, which its container starts again. Nobody is served by any of them, so nobody is cut off.
+async fn restart(set: &ReplicaSet, clients: &[(Client, Standing)]) -> AdminError {
+    tracing::warn!(
+        set = set.name,
+        "no member finds itself in the replica set: restarting all"
+    );
+    let ends = clients.iter().map(|(client, _)| async {
+        let database = client.database(ADMIN);
+        let shutdown = async {
+            database
+                .run_command(doc! {"shutdown": 1, "force": true})
+                .await
+        };
+        // A server that does what is asked ends without an answer.
+        match tokio::time::timeout(TIMEOUT, shutdown).await {
+            Ok(Err(error)) if command_code(&error).is_some() => Some(reason(&error)),
+            _ => None,
+        }
+    });
+    let refusal = join_all(ends).await.into_iter().flatten().next();
+    AdminError::Unavailable(match refusal {
+        None => "no member found itself in the replica set when it started, as when names could not be resolved: all are restarted".to_owned(),
+        Some(reason) => format!("no member finds itself in the replica set, and one refuses to be restarted: delete the members' pods, so that they look again ({reason})"),
+    })
 }
 
 /// Makes the operator's user where it is missing, and sets its password and roles where they differ.

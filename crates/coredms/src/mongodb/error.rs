@@ -22,6 +22,8 @@ pub(crate) mod code {
     pub const NAMESPACE_EXISTS: i32 = 48;
     /// The same index is there under another name.
     pub const INDEX_OPTIONS_CONFLICT: i32 = 85;
+    /// A member does not find itself in its own configuration.
+    pub const INVALID_REPLICA_SET_CONFIG: i32 = 93;
     pub const NOT_YET_INITIALIZED: i32 = 94;
     /// The configuration is not the one after the set's: somebody else changed it meanwhile.
     pub const INCOMPATIBLE_CONFIGURATION: i32 = 103;

@@ -8,6 +8,7 @@ use mongodb::error::ErrorKind;
 use simbdp_coredms::admin::{AdminError, EngineSetup};
 use simbdp_coredms::{AdminConnector, Connectors};
 use simbdp_testkit::mongodb::{MongoDb, REPLICA_SET};
+use tokio::net::TcpStream;
 
 use crate::on_mongodb::{setup, system};
 use crate::server::{PASSWORD, SUPERUSER, Server, all_up, converge, eventually, mongodb};
@@ -136,6 +137,35 @@ async fn a_member_whose_volume_is_lost_is_filled_by_the_others() {
             assert_eq!(set_id(&servers, member).await, id);
         }
     }
+}
+
+#[tokio::test]
+async fn a_set_none_of_whose_members_finds_itself_is_restarted_and_stays_the_same() {
+    let mut servers = MongoDb::start(1).await.unwrap();
+    bootstrapped(&servers, PASSWORD).await;
+    let id = set_id(&servers, 0).await;
+    // It starts where no name of the configuration leads to it.
+    servers.kill(0).unwrap();
+    let before = servers.readdress(0, None).unwrap();
+    servers.run(0).await.unwrap();
+    let setup = setup(&servers, SUPERUSER, PASSWORD);
+    let endpoints = servers.endpoints();
+    eventually("it is told to start again", || async {
+        match Connectors::new().bootstrap(&endpoints, &setup).await.err() {
+            Some(AdminError::Unavailable(reason)) => reason.contains("all are restarted"),
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    eventually("the server ends", || async {
+        TcpStream::connect(&endpoints[0]).await.is_err()
+    })
+    .await;
+    servers.kill(0).unwrap();
+    servers.readdress(0, Some(before)).unwrap();
+    servers.run(0).await.unwrap();
+    bootstrapped(&servers, PASSWORD).await;
+    assert_eq!(set_id(&servers, 0).await, id);
 }
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 use futures::future::join_all;
 use simbdp_api::pipeline::{Compression, Format, Period};
 use simbdp_api::wire::rest::FileState;
-use simbdp_api::wire::work::FileWork;
+use simbdp_api::wire::work::{FileWork, Replay};
 use simbdp_coredms::Ledger;
 use simbdp_coredms::ledger::{Claim, FileQuery, Outcome, Taken, Totals};
 use simbdp_coredms::store::StoreError;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::server::{Server, tenant};
+use crate::server::{Server, database, login_of, tenancy, tenant};
 
 on_each_engine! {
     a_file_goes_from_staged_to_done_and_stays_there
@@ -21,6 +21,9 @@ on_each_engine! {
     files_are_listed_newest_first_across_days
     totals_are_overwritten_and_summed
     attempts_are_counted_until_they_are_forgotten
+    a_file_that_has_ended_is_opened_again_once
+    mended_rows_are_another_content
+    files_of_a_tenant_are_counted_exactly_by_several_gateways
 }
 
 fn work(pipeline: &str, sha256: &str) -> FileWork {
@@ -39,6 +42,9 @@ fn work(pipeline: &str, sha256: &str) -> FileWork {
         replica: "http://gateway-0".to_owned(),
         force: false,
         accepted_at: 1_700_000_000_123,
+        mends: None,
+        mended_rows: false,
+        replay: None,
     }
 }
 
@@ -358,4 +364,117 @@ async fn attempts_are_counted_until_they_are_forgotten(on: &dyn Server) {
     let mut attempts: Vec<_> = attempts.into_iter().map(Result::unwrap).collect();
     attempts.sort_unstable();
     assert_eq!(attempts, [1, 2, 3, 4, 5]);
+}
+
+async fn a_file_that_has_ended_is_opened_again_once(on: &dyn Server) {
+    let ledger = tenant(on, "l_replay").await.ledger;
+    let first = work("p", "aa");
+    let again = |number| FileWork {
+        replay: Some(Replay {
+            number,
+            rejects: true,
+            accepted: 10,
+            rejected: 2,
+        }),
+        ..first.clone()
+    };
+    let (done, failed) = (FileState::Done, FileState::Failed);
+    assert!(!ledger.replay(&again(1), done).await.unwrap(), "not there");
+    assert_eq!(ledger.take(&first, "i").await.unwrap(), Taken::Ingest);
+    assert!(!ledger.replay(&again(1), done).await.unwrap(), "under way");
+    let mut ended = outcome(failed);
+    ended.error = Some("no header".to_owned());
+    ledger.ended(first.id, &ended).await.unwrap();
+    assert!(!ledger.replay(&again(1), done).await.unwrap(), "it failed");
+    let (one, two) = (again(1), again(1));
+    let (one, two) = tokio::join!(ledger.replay(&one, failed), ledger.replay(&two, failed));
+    assert!(one.unwrap() ^ two.unwrap(), "exactly one opens it");
+    let file = ledger.file(first.id).await.unwrap().unwrap();
+    assert_eq!((file.state, file.replays), (FileState::Staged, Some(1)));
+    assert_eq!((file.error, file.accepted), (None, Some(10)));
+    assert_eq!(ledger.take(&again(1), "i").await.unwrap(), Taken::Ingest);
+    assert!(ledger.ended(first.id, &outcome(done)).await.unwrap());
+    assert!(ledger.replay(&again(2), done).await.unwrap());
+    let file = ledger.file(first.id).await.unwrap().unwrap();
+    assert_eq!((file.replays, file.mends), (Some(2), None));
+}
+
+async fn mended_rows_are_another_content(on: &dyn Server) {
+    let ledger = tenant(on, "l_mended").await.ledger;
+    let mending = |mends| FileWork {
+        mends: Some(mends),
+        mended_rows: true,
+        ..work("p", "aa")
+    };
+    let plain = work("p", "aa");
+    let (of_one, of_two) = (mending(Uuid::from_u128(1)), mending(Uuid::from_u128(2)));
+    for file in [&plain, &of_one, &of_two] {
+        assert_eq!(ledger.take(file, "i").await.unwrap(), Taken::Ingest);
+    }
+    let file = ledger.file(of_one.id).await.unwrap().unwrap();
+    assert_eq!(file.mends, of_one.mends);
+    let same = mending(Uuid::from_u128(2));
+    assert_eq!(
+        ledger.claim(&same).await.unwrap(),
+        Claim::TakenBy(of_two.id)
+    );
+}
+
+/// Each gateway counts with a session of its own, in its pipeline's count and in the tenant's: what one refuses it
+/// takes back, and no file more than the limits is ever let through.
+async fn files_of_a_tenant_are_counted_exactly_by_several_gateways(on: &dyn Server) {
+    const AT: i64 = 1_700_000_000_000;
+    let mut gateways = vec![tenant(on, "l_gateways").await.ledger];
+    let tenancy = tenancy(on, "l_gateways");
+    for _ in 0..2 {
+        let session = database(login_of(on, &tenancy.platform_role));
+        gateways.push(session.ledger(&tenancy.platform_keyspace));
+    }
+    // Two pipelines of 9 an hour each, a tenant of 12 a day, 30 uploads at once.
+    let uploads = (0..30).map(|n| {
+        let ledger = gateways[n % gateways.len()].clone();
+        let pipeline = if n % 2 == 0 { "even" } else { "odd" };
+        async move {
+            if !ledger.count_file(pipeline, Period::Hour, AT, 9).await? {
+                return Ok::<_, StoreError>((pipeline, false));
+            }
+            if ledger.count_file("*", Period::Day, AT, 12).await? {
+                return Ok((pipeline, true));
+            }
+            ledger.uncount_file(pipeline, Period::Hour, AT).await?;
+            Ok((pipeline, false))
+        }
+    });
+    let uploads: Vec<_> = join_all(uploads).await;
+    let uploads: Vec<_> = uploads.into_iter().map(Result::unwrap).collect();
+    let accepted = |of: &str| {
+        let of = uploads.iter().filter(|(name, yes)| *yes && *name == of);
+        u32::try_from(of.count()).unwrap()
+    };
+    let (even, odd) = (accepted("even"), accepted("odd"));
+    assert_eq!(even + odd, 12, "{uploads:?}");
+    assert!(even <= 9 && odd <= 9, "{uploads:?}");
+    // What is counted is what was let through: no more, no less.
+    for (pipeline, count) in [("even", even), ("odd", odd)] {
+        let ledger = &gateways[1];
+        let limit = count + 1;
+        assert!(
+            ledger
+                .count_file(pipeline, Period::Hour, AT, limit)
+                .await
+                .unwrap()
+        );
+        assert!(
+            !ledger
+                .count_file(pipeline, Period::Hour, AT, limit)
+                .await
+                .unwrap()
+        );
+    }
+    assert!(
+        !gateways[2]
+            .count_file("*", Period::Day, AT, 12)
+            .await
+            .unwrap()
+    );
 }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::App;
 use crate::gateway::Gateway;
+use crate::intake;
 use crate::problem::Refusal;
 use crate::query;
 
@@ -44,7 +45,11 @@ pub async fn list(
         page: query.page,
     };
     let page = gateway.ask(gateway.backends.ledger.files(&query)).await;
-    page.map(Json).map_err(|error| refuse(&error))
+    let mut page = page.map_err(|error| refuse(&error))?;
+    for record in &mut page.files {
+        hold(&gateway, record);
+    }
+    Ok(Json(page))
 }
 
 fn state(text: &str) -> Result<FileState, Refusal> {
@@ -74,9 +79,17 @@ pub async fn one(
     find(&gateway, file_id(&id)?).await.map(Json)
 }
 
+/// Tells until when a file waits for its pipeline's window.
+fn hold(gateway: &Gateway, record: &mut FileRecord) {
+    if record.state == FileState::Staged {
+        record.held_until = intake::held_until(gateway, &record.pipeline);
+    }
+}
+
 async fn find(gateway: &Gateway, id: Uuid) -> Result<FileRecord, Refusal> {
     let asked = gateway.ask(gateway.backends.ledger.file(id)).await;
-    if let Ok(Some(record)) = asked {
+    if let Ok(Some(mut record)) = asked {
+        hold(gateway, &mut record);
         return Ok(record);
     }
     let staged = gateway.staging.index().get(id).map(|entry| {
@@ -88,7 +101,10 @@ async fn find(gateway: &Gateway, id: Uuid) -> Result<FileRecord, Refusal> {
         from_manifest(&entry.work, state)
     });
     match (staged, asked) {
-        (Some(record), _) => Ok(record),
+        (Some(mut record), _) => {
+            hold(gateway, &mut record);
+            Ok(record)
+        }
         (None, Err(error)) => Err(refuse(&error)),
         (None, Ok(_)) => Err(Refusal::not_found(format!("there is no file {id}"))),
     }
@@ -114,6 +130,9 @@ fn from_manifest(work: &simbdp_api::wire::work::FileWork, state: FileState) -> F
         rejects: None,
         error: None,
         duplicate_of: None,
+        replays: work.replay.map(|replay| replay.number),
+        mends: work.mends,
+        held_until: None,
     }
 }
 
@@ -123,12 +142,19 @@ pub async fn rejects(
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
     let id = file_id(&id)?;
+    let found = find(&gateway, id).await;
+    // A replay has written them all: what an earlier attempt quarantined is history.
+    let none = found
+        .as_ref()
+        .is_ok_and(|record| record.rejected == Some(0));
     match gateway.staging.rejects(id).await {
-        Ok(file) => return ndjson(file).await,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Refusal::storage(&error)),
+        Ok(file) if !none => return ndjson(file).await,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Refusal::storage(&error));
+        }
+        _ => {}
     }
-    let record = find(&gateway, id).await?;
+    let record = found?;
     if record.rejects.is_none() && record.rejected.is_none_or(|rejected| rejected == 0) {
         return Err(Refusal::not_found(format!(
             "no row of file {id} is quarantined; it is {:?}",

@@ -81,6 +81,10 @@ async fn load(gateway: App, pipeline: Arc<Pipeline>, coredms: bool) -> LoadedPip
         rejected: totals.map(|totals| totals.rejected),
         in_flight,
         unpublished,
+        quiet_seconds: gateway
+            .wake
+            .quiet(&pipeline.config.pipeline)
+            .map(|quiet| quiet.as_secs()),
     }
 }
 

@@ -60,7 +60,7 @@ pub async fn post(
     let messages = messages(&body, &records, &judged.accepted, &identity);
     // It may have been closed while the body came in.
     pipelines::find_open(&gateway, &name)?;
-    let results = gateway.publish(&pipeline.queue, messages).await;
+    let results = gateway.publish(&pipeline.config.pipeline, messages).await;
     fail::fail_point!("after-confirm", |_| Err(Refusal::internal()));
     answer(&gateway, &pipeline, judged, identity.source, &results)
 }

@@ -6,12 +6,14 @@
 
 pub mod body;
 pub mod caller;
+pub mod dead_letters;
 pub mod files;
 pub mod health;
 pub mod internal;
 pub mod linger;
 pub mod messages;
 pub mod pipelines;
+pub mod replay;
 pub mod tables;
 pub mod upload;
 
@@ -42,11 +44,27 @@ pub fn public(gateway: App) -> Router {
             get(pipelines::constraints),
         )
         .route("/pipelines/{pipeline}/messages", post(messages::post))
+        .route(
+            "/pipelines/{pipeline}/dead-letters",
+            get(dead_letters::list),
+        )
+        .route(
+            "/pipelines/{pipeline}/dead-letters/redrive",
+            post(dead_letters::redrive),
+        )
+        .route(
+            "/pipelines/{pipeline}/dead-letters/purge",
+            post(dead_letters::purge),
+        )
         // The rest of the path, so that a name with a slash in it is refused by what is wrong with it.
         .route("/pipelines/{pipeline}/files/{*name}", put(upload::put))
         .route("/files", get(files::list))
         .route("/files/{id}", get(files::one))
-        .route("/files/{id}/rejects", get(files::rejects))
+        .route(
+            "/files/{id}/rejects",
+            get(files::rejects).put(replay::put_rejects),
+        )
+        .route("/files/{id}/replay", post(replay::post))
         .route("/tables", get(tables::list))
         .route("/tables/{table}", get(tables::one))
         .route("/tables/{table}/rows", get(tables::rows))
@@ -74,6 +92,7 @@ pub fn internal(gateway: App) -> Router {
             "/internal/files/{id}/rejects",
             get(internal::rejects).put(internal::put_rejects),
         )
+        .route("/internal/files/{id}/replay", post(replay::internal))
         .layer(from_fn_with_state(Arc::clone(&gateway), caller::internal));
     finish(router, gateway)
 }

@@ -10,8 +10,9 @@ use simbdp_api::wire::rest::UploadResult;
 use simbdp_record::FileName;
 
 use super::caller::Writer;
-use super::{App, body, pipelines};
-use crate::intake::{self, Upload};
+use super::{App, body, files, pipelines, replay};
+use crate::flights::Flight;
+use crate::intake::{self, Mends, Upload};
 use crate::pipeline::Pipeline;
 use crate::problem::Refusal;
 
@@ -21,6 +22,8 @@ pub struct UploadQuery {
     /// Whether bytes that were uploaded before are taken again.
     #[serde(default)]
     force: bool,
+    /// The file that this one mends: its records get that one's identity.
+    mends: Option<String>,
 }
 
 /// Takes a file for a batch pipeline.
@@ -38,6 +41,7 @@ pub async fn put(
     let rules = pipeline.rules.as_ref().ok_or_else(Refusal::internal)?;
     let constraints = rules.constraints().clone();
     check_headers(&headers, constraints.max_file_size)?;
+    let mends = mends(&gateway, &pipeline, query.mends.as_deref()).await?;
     let upload = Upload {
         constraints,
         name,
@@ -45,7 +49,18 @@ pub async fn put(
         force: query.force,
         user: caller.name.to_string(),
         pipeline,
+        mends,
     };
+    receive(gateway, upload, flight, body).await
+}
+
+/// Receives an upload and answers.
+pub async fn receive(
+    gateway: App,
+    upload: Upload,
+    flight: Flight,
+    body: Body,
+) -> Result<Response, Refusal> {
     // A task of its own: when the client goes away, what was begun is still finished or undone.
     let tasks = gateway.tasks.clone();
     let task = tasks.spawn(async move {
@@ -57,6 +72,29 @@ pub async fn put(
         Refusal::internal()
     })??;
     Ok(answer(result))
+}
+
+/// The file that an upload mends, which must have ended.
+async fn mends(
+    gateway: &App,
+    pipeline: &Pipeline,
+    id: Option<&str>,
+) -> Result<Option<Mends>, Refusal> {
+    let Some(id) = id else {
+        return Ok(None);
+    };
+    let record = replay::mended(gateway, files::file_id(id)?).await?;
+    if record.pipeline != *pipeline.name {
+        return Err(Refusal::bad_request(format!(
+            "file {id} was uploaded to pipeline `{}`: mend it there",
+            record.pipeline
+        )));
+    }
+    let rows = false;
+    Ok(Some(Mends {
+        id: record.id,
+        rows,
+    }))
 }
 
 fn check_name(pipeline: &Pipeline, name: &str) -> Result<FileName, Refusal> {
@@ -80,7 +118,8 @@ fn check_name(pipeline: &Pipeline, name: &str) -> Result<FileName, Refusal> {
     Err(Refusal::invalid(reasons.join("; ")))
 }
 
-fn check_headers(headers: &HeaderMap, max_file_size: u64) -> Result<(), Refusal> {
+/// What the headers tell before anything comes in.
+pub fn check_headers(headers: &HeaderMap, max_file_size: u64) -> Result<(), Refusal> {
     body::refuse_encoding(
         headers,
         "send the bytes of the file as they are, and tell its compression by its name, for example flights.csv.gz",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use simbdp_api::pipeline::{FileCount, Period};
+use simbdp_api::wire::config::Mode;
 use simbdp_api::wire::work::FileWork;
 use simbdp_coredms::store::StoreError;
 
@@ -51,6 +52,59 @@ pub(super) async fn uncount(gateway: &Gateway, work: &FileWork, counted: &Counte
             tracing::warn!(%error, scope, "one file too many stays counted in this period");
         }
     }
+}
+
+/// Whether a file that an earlier life left may be queued.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recount {
+    /// It is counted.
+    Counted,
+    /// It is one too many, and nobody was told that it is accepted.
+    TooMany,
+    /// The ledger does not answer.
+    Unknown,
+}
+
+/// Counts a file that an earlier life may have died with before it was counted. One that is in the ledger was. A death
+/// after the count and before that counts it twice: the limit then lets one file less through, never one more.
+pub async fn recount(gateway: &Gateway, work: &FileWork, ledger_down: bool) -> Recount {
+    let config = gateway.config.current();
+    let mode = config.pipelines.get(work.pipeline.as_str());
+    let Some(Mode::Batch(constraints)) = mode.map(|pipeline| &pipeline.config.mode) else {
+        return Recount::Counted;
+    };
+    let limits = [
+        (work.pipeline.as_str(), constraints.max_files),
+        (WHOLE_TENANT, constraints.tenant_max_files),
+    ];
+    if limits.iter().all(|(_, limit)| limit.is_none()) {
+        return Recount::Counted;
+    }
+    if ledger_down {
+        return Recount::Unknown;
+    }
+    let ledger = &gateway.backends.ledger;
+    match gateway.ask(ledger.file(work.id)).await {
+        Ok(Some(_)) => return Recount::Counted,
+        Ok(None) => {}
+        Err(_) => return Recount::Unknown,
+    }
+    let mut counted = Vec::new();
+    for (scope, limit) in limits {
+        let Some(limit) = limit else { continue };
+        let question = ledger.count_file(scope, limit.per, work.accepted_at, limit.count);
+        let refused = match gateway.ask(question).await {
+            Ok(true) => {
+                counted.push((scope, limit.per));
+                continue;
+            }
+            Ok(false) => Recount::TooMany,
+            Err(_) => Recount::Unknown,
+        };
+        uncount(gateway, work, &counted).await;
+        return refused;
+    }
+    Recount::Counted
 }
 
 fn too_many_files(scope: &str, limit: FileCount, at_millis: i64) -> Refusal {

@@ -15,6 +15,8 @@ pub struct Entry {
     pub work: Arc<FileWork>,
     /// Whether the queue confirmed it.
     pub published: bool,
+    /// Whether it is counted where a number of files is declared, as far as this life knows.
+    pub counted: bool,
     /// Whether the ledger has it.
     pub entered: bool,
     /// Whether the ledger knows that it is queued.
@@ -35,6 +37,7 @@ impl Entry {
         Self {
             work,
             published: false,
+            counted: false,
             entered: false,
             noted: false,
             ended: None,
@@ -98,12 +101,11 @@ impl Index {
         }
     }
 
-    /// The oldest file that has failed.
-    pub fn oldest_failed(&self) -> Option<Uuid> {
-        let failed = |entry: &&Entry| entry.ended == Some(FileState::Failed);
+    /// The oldest file that has ended: it is kept only for a replay.
+    pub fn oldest_ended(&self) -> Option<Uuid> {
         self.entries
             .values()
-            .find(failed)
+            .find(|entry| entry.ended.is_some())
             .map(|entry| entry.work.id)
     }
 
@@ -115,7 +117,7 @@ impl Index {
             .map(|entry| &entry.work)
             .find(|other| {
                 other.id != work.id
-                    && other.sha256 == work.sha256
+                    && other.content_key() == work.content_key()
                     && other.pipeline == work.pipeline
                     && other.pipeline_uid == work.pipeline_uid
             })
@@ -143,6 +145,16 @@ impl Index {
     /// Files that were taken back and whose claims are still to be released, at most `limit`.
     pub fn undone(&self, limit: usize) -> Vec<Arc<FileWork>> {
         self.undone.values().take(limit).cloned().collect()
+    }
+
+    /// A file that has ended is to be ingested once more, by this work.
+    pub(super) fn reopen(&mut self, work: Arc<FileWork>) {
+        self.update(work.id, |entry| {
+            *entry = Entry {
+                entered: true,
+                ..Entry::held(Arc::clone(&work))
+            };
+        });
     }
 
     pub(super) fn insert(&mut self, entry: Entry) {

@@ -124,6 +124,19 @@ impl Staging {
         Ok(())
     }
 
+    /// Makes it durable that a file which has ended is to be ingested once more. It is held by the caller from then on.
+    pub async fn reopen(&self, work: Arc<FileWork>) -> io::Result<()> {
+        let (manifest, hint) = (self.manifest(work.id), self.staged(work.id, "queued"));
+        let content = serde_json::to_vec(&*work)?;
+        blocking(move || {
+            remove(&hint)?;
+            durable::replace_now(&manifest, &content)
+        })
+        .await?;
+        self.index().reopen(work);
+        Ok(())
+    }
+
     /// Notes that the queue confirmed a file.
     pub async fn mark_published(&self, id: Uuid) {
         self.index().update(id, |entry| entry.published = true);
@@ -211,7 +224,7 @@ impl Staging {
     }
 
     /// Sees that so many bytes are free on the volume. Where they are not, the oldest reject files go before
-    /// their time, then the bytes of the oldest failed files; an error of kind `StorageFull` when that is
+    /// their time, then the bytes of the oldest files that have ended; an error of kind `StorageFull` when that is
     /// not enough.
     pub async fn make_room(&self, bytes: u64) -> io::Result<()> {
         let root = self.root.clone();
@@ -234,12 +247,12 @@ impl Staging {
             return Ok(());
         }
         loop {
-            let failed = self.index().oldest_failed();
-            let Some(failed) = failed else {
+            let ended = self.index().oldest_ended();
+            let Some(ended) = ended else {
                 return Err(io::ErrorKind::StorageFull.into());
             };
-            tracing::warn!(file = %failed, "the bytes of a failed file go early: the volume is full");
-            self.forget(failed).await?;
+            tracing::warn!(file = %ended, "the bytes of a file that could be replayed go early: the volume is full");
+            self.forget(ended).await?;
             if !blocking(short.clone()).await? {
                 return Ok(());
             }

@@ -19,6 +19,9 @@ fn work(id: Uuid) -> Arc<FileWork> {
         replica: "http://gateway-0".into(),
         force: false,
         accepted_at: 1,
+        mends: None,
+        mended_rows: false,
+        replay: None,
     })
 }
 

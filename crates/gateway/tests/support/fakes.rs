@@ -101,6 +101,8 @@ pub struct FakeLedger {
     book: Mutex<Book>,
     pub down: AtomicBool,
     pub counting_down: AtomicBool,
+    /// Messages whose attempts were forgotten.
+    pub forgotten: Mutex<Vec<String>>,
     /// What happens between the next claim and whatever follows it.
     pub after_claim: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -123,12 +125,17 @@ impl FakeLedger {
     }
 
     pub fn end(&self, id: Uuid, state: FileState, at: chrono::DateTime<Utc>) {
+        self.end_with(id, state, at, 2);
+    }
+
+    /// The same with a number of quarantined rows.
+    pub fn end_with(&self, id: Uuid, state: FileState, at: chrono::DateTime<Utc>, rejected: u64) {
         let mut book = self.book.lock().unwrap();
         let record = book.files.get_mut(&id).unwrap();
         record.state = state;
         record.updated_at = at;
-        record.rejected = Some(2);
-        record.rejects = Some(format!("/v1/files/{id}/rejects"));
+        record.rejected = Some(rejected);
+        record.rejects = (rejected > 0).then(|| format!("/v1/files/{id}/rejects"));
     }
 
     pub fn claims(&self) -> Vec<Uuid> {
@@ -170,7 +177,7 @@ fn period(per: Period, at_millis: i64) -> i64 {
 impl Ledger for FakeLedger {
     async fn claim(&self, work: &FileWork) -> Result<Claim, StoreError> {
         let mut book = self.open().await?;
-        let key = (work.pipeline.clone(), work.sha256.clone());
+        let key = (work.pipeline.clone(), work.content_key());
         let holder = book.claims.get(&key).copied();
         let failed = |id: &Uuid| {
             book.files
@@ -214,6 +221,9 @@ impl Ledger for FakeLedger {
             rejects: None,
             error: None,
             duplicate_of: None,
+            replays: None,
+            mends: work.mends,
+            held_until: None,
         });
         Ok(())
     }
@@ -261,7 +271,21 @@ impl Ledger for FakeLedger {
         };
         file.state = outcome.state;
         file.error.clone_from(&outcome.error);
+        file.accepted = Some(outcome.accepted);
+        file.rejected = Some(outcome.rejected);
         file.updated_at = Utc::now();
+        Ok(true)
+    }
+
+    async fn replay(&self, work: &FileWork, from: FileState) -> Result<bool, StoreError> {
+        let mut book = self.open().await?;
+        let file = book.files.get_mut(&work.id);
+        let Some(file) = file.filter(|file| file.state == from) else {
+            return Ok(false);
+        };
+        file.state = FileState::Staged;
+        file.replays = work.replay.map(|replay| replay.number);
+        file.error = None;
         Ok(true)
     }
 
@@ -355,7 +379,9 @@ impl Ledger for FakeLedger {
         Ok(1)
     }
 
-    async fn forget_attempts(&self, _: &str, _: &str) -> Result<(), StoreError> {
+    async fn forget_attempts(&self, _: &str, id: &str) -> Result<(), StoreError> {
+        drop(self.open().await?);
+        self.forgotten.lock().unwrap().push(id.to_owned());
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! A gateway over fakes, and short ways to ask it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod fake_dead_letters;
 pub mod fakes;
 
 use std::path::{Path, PathBuf};
@@ -18,10 +19,12 @@ use sha2::{Digest, Sha256};
 use simbdp_api::names::TenantName;
 use simbdp_gateway::config::Paths;
 use simbdp_gateway::gateway::{Backends, Gateway, Limits, Settings};
+use simbdp_gateway::wake::Operator;
 use simbdp_gateway::{admin, api};
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
 
+use fake_dead_letters::FakeDeadLetters;
 use fakes::{FakeLedger, FakePublisher, FakeStore};
 
 pub const WRITER: &str = "Bearer ann-token";
@@ -35,7 +38,9 @@ pub struct World {
     pub root: tempfile::TempDir,
     pub limits: Limits,
     pub peers: Vec<String>,
+    pub operator: Option<Operator>,
     pub publisher: Arc<FakePublisher>,
+    pub dead_letters: Arc<FakeDeadLetters>,
     pub ledger: Arc<FakeLedger>,
     pub store: Arc<FakeStore>,
 }
@@ -43,11 +48,14 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let publisher = Arc::<FakePublisher>::default();
         let world = Self {
             root: tempfile::tempdir().unwrap(),
             limits: Limits::default(),
             peers: Vec::new(),
-            publisher: Arc::default(),
+            dead_letters: FakeDeadLetters::over(publisher.clone()),
+            publisher,
+            operator: None,
             ledger: Arc::default(),
             store: Arc::default(),
         };
@@ -98,12 +106,14 @@ impl World {
                 users: at("users"),
                 internal: at("internal"),
             },
+            operator: self.operator.clone(),
             limits: self.limits.clone(),
         };
         let backends = Backends {
             store: self.store.clone(),
             ledger: self.ledger.clone(),
             publisher: self.publisher.clone(),
+            dead_letters: self.dead_letters.clone(),
         };
         std::fs::create_dir_all(self.staging()).unwrap();
         let gateway = Gateway::open(settings, backends).unwrap();

@@ -4,6 +4,8 @@ mod batch;
 mod fakes;
 mod http;
 mod limits;
+mod own;
+mod replay;
 mod rig;
 mod settings;
 mod stream;

@@ -33,6 +33,7 @@ pub const VERSION: i64 = 1_700_000_000_000_000;
 pub const ROWS_OF_A_BATCH: usize = 10;
 pub const WRITES: usize = 2;
 pub const PREFETCH: u16 = 50;
+pub const MAX_ATTEMPTS: u32 = 5;
 
 pub fn table() -> TableSpec {
     serde_json::from_value(serde_json::json!({
@@ -77,7 +78,7 @@ impl World {
         let app = BatchApp {
             pipeline: PipelineName::new("p").unwrap(),
             ledger: self.ledger.clone(),
-            files: FileIngest {
+            files: Box::new(FileIngest {
                 table: table(),
                 rows: RowDecoder::new(&table()).unwrap(),
                 sink: parts.sink,
@@ -91,7 +92,8 @@ impl World {
                     },
                     writes: WRITES,
                 },
-            },
+            }),
+            staging: self.staging.clone(),
             dead_letters: parts.dead_letters,
             suspects: parts.suspects,
             retry: parts.retry,
@@ -167,16 +169,17 @@ impl World {
     }
 }
 
-struct Parts {
-    metrics: Metrics,
-    retry: Retry,
-    sink: Sink,
-    dead_letters: DeadLetters,
-    suspects: Suspects,
+/// What every app has.
+pub struct Parts {
+    pub metrics: Metrics,
+    pub retry: Retry,
+    pub sink: Sink,
+    pub dead_letters: DeadLetters,
+    pub suspects: Suspects,
 }
 
 impl Parts {
-    fn new(world: &World, shutdown: &Shutdown) -> Self {
+    pub fn new(world: &World, shutdown: &Shutdown) -> Self {
         let metrics = Metrics::new("t", "p");
         let retry = Retry::new(shutdown.clone(), metrics.clone());
         let queue = Arc::new(world.queue.clone());
@@ -188,7 +191,13 @@ impl Parts {
                 retry.clone(),
                 metrics.clone(),
             ),
-            suspects: Suspects::new(world.ledger.clone(), "p", retry.clone(), metrics.clone()),
+            suspects: Suspects::new(
+                world.ledger.clone(),
+                "p",
+                MAX_ATTEMPTS,
+                retry.clone(),
+                metrics.clone(),
+            ),
             metrics,
             retry,
         }
@@ -249,6 +258,9 @@ pub fn work(staged: &[u8], compression: Compression) -> FileWork {
         replica: "http://gateway-0.gateway-replicas.tenant-t.svc:8081".into(),
         force: false,
         accepted_at: VERSION / 1_000,
+        mends: None,
+        mended_rows: false,
+        replay: None,
     }
 }
 

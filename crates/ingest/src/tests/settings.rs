@@ -30,7 +30,7 @@ fn args(root: &TempDir, more: &[&str]) -> RunArgs {
     }
     match Cli::try_parse_from(all).unwrap().command {
         Command::Run(args) => args,
-        Command::Load(_) => panic!("run was asked for"),
+        Command::Load(_) | Command::Exec(_) => panic!("run was asked for"),
     }
 }
 

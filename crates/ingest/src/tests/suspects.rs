@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::shutdown::Shutdown;
-use crate::suspects::{MAX_ATTEMPTS, SUSPECT_RETURNS};
+use crate::suspects::SUSPECT_RETURNS;
 use simbdp_api::pipeline::Compression;
 use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::headers;
@@ -13,7 +13,7 @@ use simbdp_coredms::store::StoreError;
 use tokio::sync::Notify;
 
 use super::fakes::{Event, FakeTable, has_key};
-use super::rig::{PREFETCH, World, csv, header, thing, work};
+use super::rig::{MAX_ATTEMPTS, PREFETCH, World, csv, header, thing, work};
 
 /// A world whose app dies whenever it writes the row 13; `died` tells when.
 fn poisoned(content: Vec<u8>) -> (World, Arc<Notify>) {

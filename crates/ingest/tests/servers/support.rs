@@ -298,6 +298,9 @@ impl Pipeline {
             replica: self.gateway.url.clone(),
             force: false,
             accepted_at: VERSION / 1_000,
+            mends: None,
+            mended_rows: false,
+            replay: None,
         };
         self.gateway
             .state

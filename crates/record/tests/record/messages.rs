@@ -117,3 +117,33 @@ fn a_body_of_many_is_cut_at_newlines() {
     assert_eq!(cut, [(1, b"{\"a\":1}\r".as_slice()), (4, b"{\"a\":2}")]);
     assert_eq!(records(b"\n \n").count(), 0);
 }
+
+#[test]
+fn a_message_for_another_reader_is_any_json_object() {
+    use simbdp_record::message::validate_object;
+    for good in [
+        &b"{}"[..],
+        b" {\"a\": [1, {\"b\": null}]}\n",
+        "{\"é\":1}".as_bytes(),
+    ] {
+        assert_eq!(validate_object(good), Ok(()));
+    }
+    for bad in [
+        &b""[..],
+        b"1",
+        b"[{}]",
+        b"{\"a\":}",
+        b"{} {}",
+        b"{\"a\":\"\xff\"}",
+        b"null",
+    ] {
+        assert!(validate_object(bad).is_err(), "{bad:?}");
+    }
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(2 << 20));
+    assert!(
+        validate_object(large.as_bytes())
+            .unwrap_err()
+            .reason
+            .contains("2 MiB")
+    );
+}

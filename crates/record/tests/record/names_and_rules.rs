@@ -79,6 +79,7 @@ fn rules(name_pattern: Option<&str>) -> FileRules {
         max_files: None,
         tenant_max_files: None,
         name_pattern: name_pattern.map(str::to_owned),
+        schedule: None,
     };
     FileRules::new(&constraints).unwrap()
 }

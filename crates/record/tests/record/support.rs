@@ -40,6 +40,7 @@ pub fn decoder(format: Format, schema: &Arc<RowSchema>) -> Decoder {
     let origin = Origin {
         source: "up".to_owned(),
         version: VERSION,
+        first: 0,
     };
     Decoder::new(format, schema.clone(), origin)
 }

@@ -127,7 +127,7 @@ async fn what_is_done_with_is_deleted_and_nothing_else() {
     consumer.ack(&[first.tag]).await.unwrap();
     tenant.until_totals(1, 1).await;
     for _ in 0..2 {
-        tenant.admin.trim(&tenant.queues.vhost).await.unwrap();
+        tenant.admin.trim().await.unwrap();
     }
     drop(consumer);
     // Who starts from nothing finds what is left.

@@ -1,6 +1,7 @@
 //! What RabbitMQ alone does.
 
 mod consuming;
+mod dead_letters;
 mod isolation;
 mod proxy;
 mod queues;

@@ -4,7 +4,7 @@ use lapin::options::BasicRejectOptions;
 use lapin::{ConnectionProperties, options::BasicGetOptions};
 use simbdp_broker::admin::{AdminError, PipelineQueues};
 
-use crate::support::{Kind, Tenant, admin, message, names, server, take, until};
+use crate::support::{Kind, Tenant, admin, message, names, server, until};
 
 #[tokio::test]
 async fn a_queue_with_other_arguments_is_refused_by_name_and_left_alone() {
@@ -67,6 +67,9 @@ async fn a_rejected_message_lands_in_the_dead_letter_queue() {
     assert!(taken.delivery.acker.reject(options).await.unwrap());
     let dead_letters = &tenant.queues.dead_letter_queue;
     until(|| async { tenant.totals(dead_letters).await.ready == 1 }).await;
-    let mut consumer = crate::support::consumer(Kind::RabbitMq, tenant.source(), dead_letters, 1);
-    assert_eq!(take(&mut consumer).await.message, message("poison"));
+    let mut reader = tenant.open().await;
+    let letter = reader.next().await.unwrap().unwrap();
+    assert_eq!(letter.message, message("poison"));
+    assert_eq!(letter.broker_reason.as_deref(), Some("rejected"));
+    reader.close().await.unwrap();
 }

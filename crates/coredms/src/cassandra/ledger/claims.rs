@@ -14,11 +14,12 @@ const ROUNDS: usize = 16;
 impl CassandraLedger {
     pub(super) async fn claim_content(&self, work: &FileWork) -> Result<Claim, StoreError> {
         let (session, statements) = self.open().await?;
+        let content = work.content_key();
         let mut holder = None;
         for _ in 0..ROUNDS {
             let answer = match holder {
                 None => {
-                    let values = (&work.pipeline, &work.sha256, work.id);
+                    let values = (&work.pipeline, &content, work.id);
                     transact(&session, &statements.claim, values).await?
                 }
                 Some(first) if first == work.id => return Ok(Claim::Granted),
@@ -26,7 +27,7 @@ impl CassandraLedger {
                     if !work.force && holds(self.state(first).await?) {
                         return Ok(Claim::TakenBy(first));
                     }
-                    let values = (work.id, &work.pipeline, &work.sha256, first);
+                    let values = (work.id, &work.pipeline, &content, first);
                     transact(&session, &statements.reclaim, values).await?
                 }
             };
@@ -42,7 +43,7 @@ impl CassandraLedger {
 
     pub(super) async fn release_content(&self, work: &FileWork) -> Result<(), StoreError> {
         let (session, statements) = self.open().await?;
-        let values = (&work.pipeline, &work.sha256, work.id);
+        let values = (&work.pipeline, work.content_key(), work.id);
         transact(&session, &statements.release, values).await?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::CassandraLedger;
 use super::statements::{rows, transact};
-use crate::ledger::values::{is_end, name, named, signed, unsigned};
+use crate::ledger::values::{attempt, is_end, name, named, signed, unsigned};
 use crate::ledger::{Claim, Outcome, Taken};
 use crate::store::StoreError;
 
@@ -42,6 +42,8 @@ pub(super) struct FileRow {
     rejects: Option<String>,
     error: Option<String>,
     duplicate_of: Option<Uuid>,
+    replays: Option<i32>,
+    mends: Option<Uuid>,
 }
 
 impl FileRow {
@@ -64,6 +66,9 @@ impl FileRow {
             rejects: self.rejects,
             error: self.error,
             duplicate_of: self.duplicate_of,
+            replays: self.replays.and_then(|times| u32::try_from(times).ok()),
+            mends: self.mends,
+            held_until: None,
         })
     }
 }
@@ -92,6 +97,7 @@ impl CassandraLedger {
             &work.user,
             CqlTimestamp(work.accepted_at),
             now(),
+            work.mends,
         );
         transact(&session, &statements.enter, values).await?;
         Ok(())
@@ -161,6 +167,18 @@ impl CassandraLedger {
             id,
         );
         Ok(transact(&session, &statements.end, values).await?.applied)
+    }
+
+    pub(super) async fn reopen(
+        &self,
+        work: &FileWork,
+        from: FileState,
+    ) -> Result<bool, StoreError> {
+        let (session, statements) = self.open().await?;
+        let values = (attempt(work), now(), work.id, name(from)?);
+        Ok(transact(&session, &statements.reopen, values)
+            .await?
+            .applied)
     }
 
     pub(super) async fn record(&self, id: Uuid) -> Result<Option<FileRecord>, StoreError> {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use scylla::client::session::Session;
 use simbdp_api::pipeline::{Order, Period};
-use simbdp_api::wire::rest::{FilePage, FileRecord};
+use simbdp_api::wire::rest::{FilePage, FileRecord, FileState};
 use simbdp_api::wire::work::FileWork;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -71,6 +71,8 @@ pub(crate) fn tables() -> Vec<TableDef> {
         ("error", "text"),
         ("duplicate_of", "uuid"),
         ("instance", "text"),
+        ("replays", "int"),
+        ("mends", "uuid"),
     ];
     let by_day = [("day", "date"), ("id", "uuid"), ("pipeline", "text")];
     let claim = [("pipeline", "text"), ("sha256", "text"), ("id", "uuid")];
@@ -154,6 +156,10 @@ impl Ledger for CassandraLedger {
 
     async fn ended(&self, id: Uuid, outcome: &Outcome) -> Result<bool, StoreError> {
         self.end(id, outcome).await
+    }
+
+    async fn replay(&self, work: &FileWork, from: FileState) -> Result<bool, StoreError> {
+        self.reopen(work, from).await
     }
 
     async fn file(&self, id: Uuid) -> Result<Option<FileRecord>, StoreError> {

@@ -29,6 +29,7 @@ pub(crate) struct Statements {
     pub take: PreparedStatement,
     pub duplicate: PreparedStatement,
     pub end: PreparedStatement,
+    pub reopen: PreparedStatement,
     pub days: PreparedStatement,
     pub by_day: PreparedStatement,
     pub claim: PreparedStatement,
@@ -40,7 +41,7 @@ pub(crate) struct Statements {
     pub attempts: Counter,
 }
 
-pub(super) const FILE_COLUMNS: &str = "id, pipeline, name, state, format, compression, bytes, sha256, \"user\", accepted_at, updated_at, accepted, rejected, seconds, rejects, error, duplicate_of";
+pub(super) const FILE_COLUMNS: &str = "id, pipeline, name, state, format, compression, bytes, sha256, \"user\", accepted_at, updated_at, accepted, rejected, seconds, rejects, error, duplicate_of, replays, mends";
 
 /// Prepares statements of one keyspace.
 pub(super) struct Preparer<'a> {
@@ -80,7 +81,7 @@ impl Statements {
                 .plain(&format!("SELECT {FILE_COLUMNS} FROM {{}}.files WHERE id = ?"))
                 .await?,
             state: p.serial("SELECT state FROM {}.files WHERE id = ?").await?,
-            enter: p.transaction("INSERT INTO {}.files (id, pipeline, name, state, format, compression, bytes, sha256, \"user\", accepted_at, updated_at) VALUES (?, ?, ?, 'Staged', ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS").await?,
+            enter: p.transaction("INSERT INTO {}.files (id, pipeline, name, state, format, compression, bytes, sha256, \"user\", accepted_at, updated_at, mends) VALUES (?, ?, ?, 'Staged', ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS").await?,
             enter_by_day: p
                 .plain("INSERT INTO {}.files_by_day (day, id, pipeline) VALUES (?, ?, ?)")
                 .await?,
@@ -91,6 +92,7 @@ impl Statements {
             take: p.transaction(&format!("UPDATE {{}}.files SET state = 'Ingesting', instance = ?, updated_at = ? WHERE id = ? IF state IN {OPEN}")).await?,
             duplicate: p.transaction(&format!("UPDATE {{}}.files SET state = 'Duplicate', duplicate_of = ?, updated_at = ? WHERE id = ? IF state IN {OPEN}")).await?,
             end: p.transaction(&format!("UPDATE {{}}.files SET state = ?, accepted = ?, rejected = ?, seconds = ?, rejects = ?, error = ?, duplicate_of = ?, updated_at = ? WHERE id = ? IF state IN {OPEN}")).await?,
+            reopen: p.transaction("UPDATE {}.files SET state = 'Staged', replays = ?, error = null, duplicate_of = null, updated_at = ? WHERE id = ? IF state = ?").await?,
             days: p
                 .plain("SELECT day FROM {}.file_days WHERE ledger = 0 AND day <= ? LIMIT ?")
                 .await?,

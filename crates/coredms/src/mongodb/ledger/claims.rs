@@ -15,7 +15,7 @@ use crate::store::StoreError;
 const ROUNDS: usize = 16;
 
 fn key(work: &FileWork) -> Document {
-    doc! {"pipeline": &work.pipeline, "sha256": &work.sha256}
+    doc! {"pipeline": &work.pipeline, "sha256": work.content_key()}
 }
 
 impl MongoLedger {

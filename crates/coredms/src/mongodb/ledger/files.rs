@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::super::error::{code, command_code};
 use super::{FILES, MongoLedger, stored_uuid, uuid};
-use crate::ledger::values::{LARGEST_PAGE, bad_page, is_end, name, named, signed, unsigned};
+use crate::ledger::values::{
+    LARGEST_PAGE, attempt, bad_page, is_end, name, named, signed, unsigned,
+};
 use crate::ledger::{Claim, FileQuery, Outcome, Taken};
 use crate::store::StoreError;
 
@@ -34,6 +36,7 @@ fn document(work: &FileWork) -> Result<Document, StoreError> {
         "user": &work.user,
         "accepted_at": DateTime::from_millis(work.accepted_at),
         "updated_at": DateTime::now(),
+        "mends": work.mends.map(uuid),
     })
 }
 
@@ -65,6 +68,12 @@ fn record(file: &Document) -> Result<FileRecord, StoreError> {
         rejects: owned("rejects"),
         error: owned("error"),
         duplicate_of: stored_uuid(file, "duplicate_of"),
+        replays: file
+            .get_i32("replays")
+            .ok()
+            .and_then(|times| u32::try_from(times).ok()),
+        mends: stored_uuid(file, "mends"),
+        held_until: None,
     })
 }
 
@@ -163,6 +172,20 @@ impl MongoLedger {
             "duplicate_of": outcome.duplicate_of.map(uuid),
         };
         self.set(id, open_states()?, fields).await
+    }
+
+    pub(super) async fn reopen(
+        &self,
+        work: &FileWork,
+        from: FileState,
+    ) -> Result<bool, StoreError> {
+        let fields = doc! {
+            "state": name(FileState::Staged)?,
+            "replays": attempt(work),
+            "error": Bson::Null,
+            "duplicate_of": Bson::Null,
+        };
+        self.set(work.id, name(from)?, fields).await
     }
 
     pub(super) async fn list(&self, query: &FileQuery) -> Result<FilePage, StoreError> {

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use mongodb::bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use mongodb::{Collection, error};
 use simbdp_api::pipeline::Period;
-use simbdp_api::wire::rest::{FilePage, FileRecord};
+use simbdp_api::wire::rest::{FilePage, FileRecord, FileState};
 use simbdp_api::wire::work::FileWork;
 use uuid::Uuid;
 
@@ -143,6 +143,10 @@ impl Ledger for MongoLedger {
 
     async fn ended(&self, id: Uuid, outcome: &Outcome) -> Result<bool, StoreError> {
         self.end(id, outcome).await
+    }
+
+    async fn replay(&self, work: &FileWork, from: FileState) -> Result<bool, StoreError> {
+        self.reopen(work, from).await
     }
 
     async fn file(&self, id: Uuid) -> Result<Option<FileRecord>, StoreError> {

@@ -110,6 +110,9 @@ impl Ledger for FakeLedger {
         self.journal.note(Event::Ended(outcome.state));
         Ok(true)
     }
+    async fn replay(&self, _: &FileWork, _: FileState) -> Result<bool, StoreError> {
+        unused()
+    }
     async fn file(&self, _: Uuid) -> Result<Option<FileRecord>, StoreError> {
         unused()
     }

@@ -99,6 +99,10 @@ impl Staging for FakeStaging {
         *self.rejects.lock().unwrap() = Some(all);
         Ok(())
     }
+    async fn rejects(&self, _: &FileWork) -> Result<Option<ByteStream>, StagingError> {
+        let rejects = self.rejects.lock().unwrap().clone();
+        Ok(rejects.map(|rows| stream::iter([Ok(Bytes::from(rows))]).boxed()))
+    }
     async fn discard(&self, _: &FileWork) -> Result<(), StagingError> {
         self.journal.note(Event::Discarded);
         Ok(())

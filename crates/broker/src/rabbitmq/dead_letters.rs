@@ -1,0 +1,145 @@
+//! [IO] Reads a dead-letter queue by `basic.get` over a connection of its own, without acknowledging: whatever
+//! ends the connection gives every letter back that was not removed.
+//!
+//! Each `basic.get` of a quorum queue is a consumer of its own, and those of a connection that is lost come back in
+//! any order. An orderly end hands the letters back one by one, and the queue keeps them before all others, in that order.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, ErrorKind};
+use tokio::time::timeout;
+
+use super::amqp::{LinkOptions, open};
+use super::convert;
+use crate::ConnectionSource;
+use crate::dead_letters::{DeadLetter, DeadLetterError, DeadLetterReader, DeadLetters, LetterTag};
+
+/// Longest wait for one answer of the broker.
+const ANSWER: Duration = Duration::from_secs(10);
+/// AMQP's reply code of a queue that is not there.
+const NOT_FOUND: u16 = 404;
+
+/// Opens dead-letter queues of one virtual host, each over a connection that lives as long as its reader.
+pub struct RabbitDeadLetters {
+    source: ConnectionSource,
+    options: LinkOptions,
+}
+
+impl RabbitDeadLetters {
+    /// Connects when a queue is opened.
+    pub fn new(source: ConnectionSource) -> Self {
+        Self {
+            source,
+            options: LinkOptions::named("simbdp dead letters"),
+        }
+    }
+}
+
+struct Reader {
+    connection: lapin::Connection,
+    channel: Channel,
+    queue: String,
+    waiting: u64,
+    /// Tags that were read and not removed; they count up.
+    held: BTreeSet<u64>,
+}
+
+fn unavailable(reason: impl ToString) -> DeadLetterError {
+    DeadLetterError::Unavailable(reason.to_string())
+}
+
+/// Waits for the broker, not for ever.
+async fn answer<T>(
+    queue: &str,
+    asked: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, DeadLetterError> {
+    match timeout(ANSWER, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => match error.kind() {
+            ErrorKind::ProtocolError(found) if found.get_id() == NOT_FOUND => {
+                Err(DeadLetterError::NoQueue(queue.to_owned()))
+            }
+            _ => Err(unavailable(error)),
+        },
+        Err(_) => Err(unavailable(format!("no answer within {ANSWER:?}"))),
+    }
+}
+
+#[async_trait]
+impl DeadLetters for RabbitDeadLetters {
+    async fn open(&self, queue: &str) -> Result<Box<dyn DeadLetterReader>, DeadLetterError> {
+        let connection = open(&self.source, &self.options)
+            .await
+            .map_err(unavailable)?;
+        let channel = answer(queue, connection.create_channel()).await?;
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+        let waiting = answer(queue, declared).await?.message_count().into();
+        Ok(Box::new(Reader {
+            connection,
+            channel,
+            queue: queue.to_owned(),
+            waiting,
+            held: BTreeSet::new(),
+        }))
+    }
+}
+
+#[async_trait]
+impl DeadLetterReader for Reader {
+    fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    async fn next(&mut self) -> Result<Option<DeadLetter>, DeadLetterError> {
+        let options = BasicGetOptions { no_ack: false };
+        let asked = self.channel.basic_get(self.queue.as_str().into(), options);
+        let Some(found) = answer(&self.queue, asked).await? else {
+            return Ok(None);
+        };
+        let delivery = found.delivery;
+        self.held.insert(delivery.delivery_tag);
+        Ok(Some(DeadLetter {
+            broker_reason: convert::death(&delivery.properties),
+            message: convert::message(&delivery.properties, delivery.data),
+            tag: LetterTag(delivery.delivery_tag),
+        }))
+    }
+
+    async fn remove(&mut self, letters: &[LetterTag]) -> Result<(), DeadLetterError> {
+        for LetterTag(tag) in letters {
+            if self.held.remove(tag) {
+                let acked = self.channel.basic_ack(*tag, BasicAckOptions::default());
+                answer(&self.queue, acked).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), DeadLetterError> {
+        let Self {
+            connection,
+            channel,
+            queue,
+            held,
+            ..
+        } = *self;
+        let requeue = BasicNackOptions {
+            multiple: false,
+            requeue: true,
+        };
+        for tag in held {
+            answer(&queue, channel.basic_nack(tag, requeue)).await?;
+        }
+        // Answered only after all that went before it on the channel.
+        answer(&queue, channel.close(200, "read".into())).await?;
+        answer(&queue, connection.close(200, "read".into())).await
+    }
+}
