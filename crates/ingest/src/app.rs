@@ -140,7 +140,8 @@ impl App {
             Mode::Stream(constraints) => {
                 let prefetch = self.args.messages.prefetch(constraints.max_message_size);
                 let courier = Arc::new(self.courier(&common, rows));
-                self.messages(common, courier, constraints, prefetch).await?;
+                self.messages(common, courier, constraints, prefetch)
+                    .await?;
             }
         }
         Ok(())

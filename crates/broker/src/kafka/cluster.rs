@@ -264,11 +264,7 @@ impl Cluster {
     }
 
     /// Offsets of every partition of these topics: `at` is [`START`] or [`END`].
-    pub(super) async fn offsets(
-        &self,
-        topics: &Topics,
-        at: i64,
-    ) -> Result<Offsets, ClusterError> {
+    pub(super) async fn offsets(&self, topics: &Topics, at: i64) -> Result<Offsets, ClusterError> {
         let mut offsets = Offsets::new();
         for (leader, places) in by_leader(topics) {
             let mut of_topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();

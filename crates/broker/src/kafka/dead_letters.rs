@@ -265,8 +265,9 @@ impl Reader {
     async fn commit(&mut self, partitions: &BTreeSet<i32>) -> Result<(), DeadLetterError> {
         let lanes = self.lanes.iter();
         let lanes = lanes.filter(|(number, _)| partitions.contains(*number));
-        let commits: Vec<(i32, Commit)> =
-            lanes.map(|(number, lane)| (*number, lane.commit())).collect();
+        let commits: Vec<(i32, Commit)> = lanes
+            .map(|(number, lane)| (*number, lane.commit()))
+            .collect();
         let until = Instant::now() + ANSWER;
         loop {
             self.check()?;

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::attempts::Attempts;
-use super::cluster::{Cluster, ClusterError, Committed, END, Offsets, Place, START, Topics, offset};
+use super::cluster::{
+    Cluster, ClusterError, Committed, END, Offsets, Place, START, Topics, offset,
+};
 use super::removed::Removed;
 
 /// What there is of some topics.

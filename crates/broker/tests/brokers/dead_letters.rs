@@ -36,7 +36,9 @@ pub async fn read(reader: &mut dyn DeadLetterReader) -> Vec<DeadLetter> {
 pub async fn ids(tenant: &Tenant) -> Vec<String> {
     let mut reader = tenant.open().await;
     let letters = read(&mut *reader).await;
-    assert_eq!(reader.waiting(), letters.len() as u64);
+    if tenant.kind == Kind::Kafka {
+        assert_eq!(reader.waiting(), letters.len() as u64);
+    }
     soon(reader.close()).await.unwrap();
     letters.into_iter().map(|one| one.message.id).collect()
 }

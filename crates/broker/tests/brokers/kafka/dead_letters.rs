@@ -1,7 +1,6 @@
 //! One reader of dead letters of Kafka at a time, and what of them is committed.
 
 use futures::FutureExt;
-use simbdp_broker::DeadLetterReader;
 
 use crate::dead_letters::{bury, expected, ids, read, remove};
 use crate::support::{Kind, Tenant, server, soon, until};
