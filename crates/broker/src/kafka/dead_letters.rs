@@ -1,7 +1,7 @@
 //! Reads a dead-letter topic as the one member of its group, from the first letter that is still there. A letter is
 //! removed by committing that it is gone: see [`Removed`]. Until then it stays where it is, whatever becomes of the reader.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::topic;
-use super::cluster::{Cluster, ClusterError, END, Offsets, START, Topics, offset};
+use super::cluster::{Cluster, ClusterError, END, START, offset};
 use super::consumer::ConsumerOptions;
 use super::convert;
 use super::login;
@@ -49,15 +49,30 @@ fn unavailable(reason: impl ToString) -> DeadLetterError {
 impl DeadLetters for KafkaDeadLetters {
     async fn open(&self, queue: &str) -> Result<Box<dyn DeadLetterReader>, DeadLetterError> {
         let connection = self.source.read().await.map_err(unavailable)?;
-        let bounds = Bounds::look(&connection, queue);
-        let bounds = match timeout(ANSWER, bounds).await {
-            Ok(bounds) => bounds.map_err(unavailable)?,
-            Err(_) => return Err(no_answer()),
+        let (addresses, login) = login::tenant(&connection);
+        let cluster = Cluster::new(addresses, login);
+        let name = topic(&connection.vhost, queue);
+        let topics = answer(cluster.topics(Some(std::slice::from_ref(&name)))).await?;
+        let Some(partitions) = topics.get(&name) else {
+            return Err(DeadLetterError::NoQueue(queue.to_owned()));
         };
-        let bounds = bounds.ok_or_else(|| DeadLetterError::NoQueue(queue.to_owned()))?;
         let mut reader = Reader::join(&connection, queue)?;
-        reader.take_turn(&bounds).await?;
-        reader.load(&bounds).await?;
+        reader
+            .take_turn(partitions.keys().copied().collect())
+            .await?;
+        // Only now: who had the turn before may have removed letters that were not there a moment ago.
+        let loaded = reader.load().await?;
+        let starts = answer(cluster.offsets(&topics, START)).await?;
+        let ends = answer(cluster.offsets(&topics, END)).await?;
+        for (partition, removed) in loaded {
+            let place = (name.clone(), partition);
+            let start = offset(&starts, &place).map_err(unavailable)?;
+            let end = offset(&ends, &place).map_err(unavailable)?;
+            // What was committed of a topic that was there before this one lies behind its end.
+            let removed = removed.filter(|removed| removed.front() <= end);
+            let removed = removed.unwrap_or_else(|| Removed::from(start));
+            reader.lanes.insert(partition, Lane::new(removed, end));
+        }
         Ok(Box::new(reader))
     }
 }
@@ -66,27 +81,13 @@ fn no_answer() -> DeadLetterError {
     unavailable(format!("no answer within {ANSWER:?}"))
 }
 
-/// Where the partitions of a topic begin and end.
-struct Bounds(BTreeMap<i32, (i64, i64)>);
-
-impl Bounds {
-    /// [`None`] when the topic is not there.
-    async fn look(connection: &Connection, queue: &str) -> Result<Option<Self>, ClusterError> {
-        let (addresses, login) = login::tenant(connection);
-        let cluster = Cluster::new(addresses, login);
-        let name = topic(&connection.vhost, queue);
-        let topics: Topics = cluster.topics(Some(std::slice::from_ref(&name))).await?;
-        let Some(partitions) = topics.get(&name) else {
-            return Ok(None);
-        };
-        let starts: Offsets = cluster.offsets(&topics, START).await?;
-        let ends = cluster.offsets(&topics, END).await?;
-        let bounds = partitions.keys().map(|partition| {
-            let place = (name.clone(), *partition);
-            let bounds = (offset(&starts, &place)?, offset(&ends, &place)?);
-            Ok((*partition, bounds))
-        });
-        Ok(Some(Self(bounds.collect::<Result<_, ClusterError>>()?)))
+/// Waits for the broker, not for ever.
+async fn answer<T>(
+    asked: impl Future<Output = Result<T, ClusterError>>,
+) -> Result<T, DeadLetterError> {
+    match timeout(ANSWER, asked).await {
+        Ok(answer) => answer.map_err(unavailable),
+        Err(_) => Err(no_answer()),
     }
 }
 
@@ -194,10 +195,9 @@ impl Reader {
     }
 
     /// Waits until every partition is this reader's.
-    async fn take_turn(&mut self, bounds: &Bounds) -> Result<(), DeadLetterError> {
+    async fn take_turn(&mut self, partitions: BTreeSet<i32>) -> Result<(), DeadLetterError> {
         let until = Instant::now() + TURN;
-        let mine = |given: &BTreeSet<i32>| bounds.0.keys().all(|number| given.contains(number));
-        while !mine(&self.given) {
+        while !partitions.is_subset(&self.given) {
             let member = self.member.as_ref().ok_or_else(lost)?;
             tokio::select! {
                 change = self.changes.recv() => self.changed(change.ok_or_else(lost)?),
@@ -213,21 +213,13 @@ impl Reader {
         Ok(())
     }
 
-    /// Learns what is gone already.
-    async fn load(&mut self, bounds: &Bounds) -> Result<(), DeadLetterError> {
-        let partitions = bounds.0.keys().copied().collect();
+    /// What is gone already of each partition, where anything was ever removed.
+    async fn load(&self) -> Result<HashMap<i32, Option<Removed>>, DeadLetterError> {
+        let partitions = self.given.iter().copied().collect();
         let task = self.member()?.load(partitions, |committed, text| {
             committed.map(|front| Removed::read(front, text))
         });
-        let mut loaded = task.await.map_err(unavailable)?.map_err(unavailable)?;
-        for (partition, (start, end)) in &bounds.0 {
-            let removed = loaded.remove(partition).flatten();
-            // One that lies behind the end is of a topic that was there before this one.
-            let removed = removed.filter(|removed| removed.front() <= *end);
-            let removed = removed.unwrap_or_else(|| Removed::from(*start));
-            self.lanes.insert(*partition, Lane::new(removed, *end));
-        }
-        Ok(())
+        task.await.map_err(unavailable)?.map_err(unavailable)
     }
 
     /// What came and what went.

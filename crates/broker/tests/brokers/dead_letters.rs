@@ -82,14 +82,14 @@ async fn letters_are_removed_in_any_order_and_never_come_back(kind: Kind) {
     assert_eq!(ids(&tenant).await, expected(left));
     bury(&tenant, 40..42).await;
     remove(&tenant, [0, 36, 37]).await;
-    let left = (1..41).filter(|n| ![5, 7, 38, 39].contains(n));
+    let left = (1..40).filter(|n| ![5, 7, 38, 39].contains(n));
     assert_eq!(ids(&tenant).await, expected(left.chain([41])));
     let dead = &tenant.queues.dead_letter_queue;
-    until(async || tenant.totals(dead).await.ready == 37).await;
+    until(async || tenant.totals(dead).await.ready == 36).await;
     // What gives the disk space of removed letters back takes no other.
     tenant.admin.trim().await.unwrap();
-    assert_eq!(ids(&tenant).await.len(), 37);
-    remove(&tenant, 0..37).await;
+    assert_eq!(ids(&tenant).await.len(), 36);
+    remove(&tenant, 0..36).await;
     assert!(ids(&tenant).await.is_empty());
     until(async || tenant.totals(dead).await.ready == 0).await;
 }
