@@ -240,7 +240,7 @@ impl BrokerAdmin for KafkaAdmin {
         let prefix = plan::prefix(vhost);
         let queue = |topic: &String| {
             let name = topic.strip_prefix(&prefix).unwrap_or(topic);
-            Ok(totals(name, look.backlog(topic)?))
+            look.backlog(topic).map(|backlog| totals(name, backlog))
         };
         let queues: Result<_, ClusterError> = look.topics.keys().map(queue).collect();
         queues.map_err(failed)

@@ -137,8 +137,10 @@ impl Lane {
         !self.removed.contains(offset)
     }
 
-    fn remove(&mut self, offset: i64) {
-        self.removed.remove(offset, offset + 1);
+    fn remove(&mut self, offsets: &[i64]) {
+        for offset in offsets {
+            self.removed.remove(*offset, offset + 1);
+        }
         self.horizon = self.removed.horizon();
     }
 
@@ -353,19 +355,20 @@ impl DeadLetterReader for Reader {
     }
 
     async fn remove(&mut self, letters: &[LetterTag]) -> Result<(), DeadLetterError> {
-        let mut touched = BTreeSet::new();
+        let mut removed: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
         for LetterTag(tag) in letters {
-            let Some((partition, offset)) = self.held.remove(tag) else {
-                continue;
-            };
-            if let Some(lane) = self.lanes.get_mut(&partition) {
-                lane.remove(offset);
-                touched.insert(partition);
+            if let Some((partition, offset)) = self.held.remove(tag) {
+                removed.entry(partition).or_default().push(offset);
             }
         }
-        match touched.is_empty() {
+        for (partition, offsets) in &removed {
+            if let Some(lane) = self.lanes.get_mut(partition) {
+                lane.remove(offsets);
+            }
+        }
+        match removed.is_empty() {
             true => Ok(()),
-            false => self.commit(&touched).await,
+            false => self.commit(&removed.into_keys().collect()).await,
         }
     }
 
@@ -403,9 +406,7 @@ mod tests {
         // 6 to 8 hold no letters: they do not hold up the front.
         assert!(lane.take(9));
         assert!(!lane.done);
-        for offset in [3, 4] {
-            lane.remove(offset);
-        }
+        lane.remove(&[4, 3]);
         assert_eq!(lane.commit().offset, 9);
         assert!(lane.take(11));
         assert!(lane.done);
