@@ -73,7 +73,7 @@ export SIMBDP_CASSANDRA_HOME SIMBDP_MONGODB_ROOT SIMBDP_RABBITMQ_ROOT
 mapfile -t loopback < <(cargo metadata --no-deps --format-version 1 |
   jq --raw-output '.packages[].targets[] | select(.kind == ["test"]) | .name | select(. != "cluster" and . != "apiserver") | "--test", .')
 cargo test --workspace --features "$CARGO_FEATURES" "${loopback[@]}"
-# Its tests wait more than they compute.
+# Its servers compute while its tests wait.
 cargo test --workspace --features "$CARGO_FEATURES" --test apiserver -- --test-threads=4 "${left_out[@]}"
 
 if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
