@@ -24,7 +24,13 @@ if [[ ${SIMBDP_CLUSTER:-local} != local ]]; then
 fi
 mkdir -p .local/log
 
-phase() { printf '\n==> %s (%d s since the start)\n' "$*" "$SECONDS"; }
+# What took how long is told again with each phase: of a long log often only the end is read.
+began=()
+phase() {
+  began+=("$SECONDS s: $*")
+  printf '\n==> %s\n' "$*"
+  printf '    from %s\n' "${began[@]}"
+}
 
 # What the cluster looks like when a test has failed, beside what the test itself says.
 state() {
@@ -42,6 +48,7 @@ finish() {
     deploy/local/down.sh || status=1
   fi
   if ((status != 0)); then
+    printf '    from %s\n' "${began[@]}" "$SECONDS s: the end" >&2
     echo "error: the tests failed; logs of the cluster's servers are in .local/log, what it looked like in .local/log/state.log" >&2
   fi
   exit "$status"
