@@ -143,6 +143,7 @@ logins() {
   echo cassandra >"$binding/type"
   secret username >"$binding/username"
   secret password >"$binding/password"
+  secret batch_size_warn_threshold >"$binding/batch_size_warn_threshold"
   jq --null-input --args --rawfile username "$binding/username" --rawfile password "$binding/password" \
     --arg logs "$root/$DIRECTORY/dsbulk.log" '{
       "datastax-java-driver": {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The quick loop, a real API server, real databases and brokers on loopback, then the local cluster.
 # From an empty machine: it installs and builds what it needs. With SIMBDP_TEST_ALL=true also what LONGER names,
-# and each fault at the second of equal calls and at each of equal servers.
+# and each fault by itself, at the second of equal calls and at each of equal servers as well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 export PATH=$root/.local/bin:$PATH
-# One way to compile, so that nothing is compiled twice.
-export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true PROFILE=dev
+# One way to compile, so that nothing is compiled twice: clippy looks on.
+export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true PROFILE=dev RUSTC_WORKSPACE_WRAPPER=$root/deploy/clippy-driver.sh
 # A test that fails says what it waited for: the frames of the runtime would hide that.
 export RUST_BACKTRACE=0
 # Minutes each: members of a Cassandra that are restarted one by one, or come and go (those of a MongoDB always are).
@@ -27,7 +27,13 @@ if [[ ${SIMBDP_CLUSTER:-local} != local ]]; then
 fi
 mkdir -p .local/log
 
-phase() { printf '\n==> %s (%d s since the start)\n' "$*" "$SECONDS"; }
+# What took how long is told again with each phase: of a long log often only the end is read.
+began=()
+phase() {
+  began+=("$SECONDS s: $*")
+  printf '\n==> %s\n' "$*"
+  printf '    from %s\n' "${began[@]}"
+}
 
 # What the cluster looks like when a test has failed, beside what the test itself says.
 state() {
@@ -45,6 +51,7 @@ finish() {
     deploy/local/down.sh || status=1
   fi
   if ((status != 0)); then
+    printf '    from %s\n' "${began[@]}" "$SECONDS s: the end" >&2
     echo "error: the tests failed; logs of the cluster's servers are in .local/log, what it looked like in .local/log/state.log" >&2
   fi
   exit "$status"
@@ -77,7 +84,7 @@ export SIMBDP_CASSANDRA_HOME SIMBDP_KAFKA_HOME SIMBDP_MONGODB_ROOT SIMBDP_RABBIT
 mapfile -t loopback < <(cargo metadata --no-deps --format-version 1 |
   jq --raw-output '.packages[].targets[] | select(.kind == ["test"]) | .name | select(. != "cluster" and . != "apiserver") | "--test", .')
 cargo test --workspace --features "$CARGO_FEATURES" "${loopback[@]}" -- "${other_pairs[@]}"
-# Its tests wait more than they compute.
+# Its servers compute while its tests wait.
 cargo test --workspace --features "$CARGO_FEATURES" --test apiserver -- --test-threads=4 "${left_out[@]}"
 
 if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
@@ -87,6 +94,6 @@ phase "chart"
 deploy/install.sh
 
 phase "on the cluster"
-cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=3 "${left_out[@]}"
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=8 "${left_out[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s
 kubectl delete brokers --selector simbdp.dev/test=true --wait --timeout=120s

@@ -9,7 +9,7 @@ readonly CARGO_DENY=0.20.2
 if ! .local/bin/cargo-deny --version 2>/dev/null | grep -qF " $CARGO_DENY"; then
   echo "==> install cargo-deny $CARGO_DENY"
   # Compiling it optimised takes longer than it will ever run.
-  CARGO_TARGET_DIR=$PWD/.local/cache/cargo-tools cargo install --debug --quiet --locked --root .local \
+  CARGO_TARGET_DIR=$PWD/.local/cache/cargo-tools env --unset=RUSTC_WORKSPACE_WRAPPER cargo install --debug --quiet --locked --root .local \
     "cargo-deny@$CARGO_DENY"
 fi
 deploy/local/build.sh helm

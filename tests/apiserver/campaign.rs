@@ -71,9 +71,9 @@ fn inject(world: &World, faults: &[Planned]) {
 type Company = Vec<Planned>;
 
 /// Every fault at every call that a run without faults made; a read that is carried out before a crash is as one that is
-/// not. A wait repeats the same calls in the same state for as long as it lasts, and of servers that are alike one is hit.
-/// Several hit one run, one after the other. `make test-all` hits the second of equal calls as well, and every server, and
-/// no run twice.
+/// not, and a crash before a call leaves what one after the write before it leaves. A wait repeats the same calls in the
+/// same state for as long as it lasts, and of servers that are alike one is hit. Several hit one run, one after the other.
+/// `make test-all` crashes before calls, too, hits the second of equal calls and every server as well, and no run twice.
 fn plans(what: &str, calls: &[Call], faults: &[Fault]) -> Vec<Company> {
     let all = std::env::var_os("SIMBDP_TEST_ALL").is_some();
     let (most, together) = if all { (2, 1) } else { (1, TOGETHER) };
@@ -89,8 +89,11 @@ fn plans(what: &str, calls: &[Call], faults: &[Fault]) -> Vec<Company> {
         if *times > most {
             continue;
         }
-        let same = |fault: &Fault| call.operation == Operation::Read && *fault == Fault::CrashAfter;
-        let apart = faults.iter().filter(|fault| !same(fault));
+        let apart = faults.iter().filter(|fault| match fault {
+            Fault::CrashAfter => call.operation == Operation::Write,
+            Fault::CrashBefore => all,
+            _ => true,
+        });
         plans.extend(apart.map(|fault| Planned {
             name: call.name.clone(),
             nth: *times,

@@ -10,7 +10,7 @@ use simbdp_api::wire::config::PipelineConfig;
 use simbdp_api::wire::internal::LoadedPipeline;
 use simbdp_api::{IngestPipeline, Tenant};
 use simbdp_operator::pipeline::PipelineController;
-use simbdp_operator::pipeline::status::{ACCEPTING, QUEUES_READY, TABLE_READY};
+use simbdp_operator::pipeline::status::{ACCEPTING, ACTIVE, QUEUES_READY, TABLE_READY};
 use simbdp_operator::tenant::TenantController;
 use simbdp_operator::tenant::status::BACKLOG_SETTLED;
 use simbdp_testkit::fault::Fault;
@@ -152,7 +152,11 @@ impl Scenario for Creation {
         Box::new(Servers { pods: false })
     }
     async fn settled(&self, world: &World) -> bool {
-        holds(world, &world.name, &[TABLE_READY, QUEUES_READY, ACCEPTING]).await
+        let namespace = world.tenant_namespace();
+        let active = world.told::<IngestPipeline>(Some(&namespace), &world.name, ACTIVE);
+        // That the broker could not be asked is a condition, and is asked again.
+        let asked = active.await.is_some_and(|(status, ..)| status == "False");
+        asked && holds(world, &world.name, &[TABLE_READY, QUEUES_READY, ACCEPTING]).await
     }
     async fn end_state(&self, world: &World) -> String {
         world.end_state(&world.tenant_namespace()).await

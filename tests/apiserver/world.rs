@@ -36,7 +36,7 @@ use simbdp_testkit::fault_http;
 use crate::server;
 
 /// Longest that anything here may take.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(240);
 /// Between two reconciles: what the controllers of Kubernetes do in it needs no reconcile of ours.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -127,7 +127,7 @@ async fn volumes(tenant: &TestTenant) -> usize {
 }
 
 async fn ends(order: &[Part]) {
-    let tenant = TestTenant::named("omega", Engine::MongoDB).await;
+    let tenant = TestTenant::own("omega", Engine::MongoDB).await;
     let client = &tenant.cluster.client;
     let spec = small_tenant(Engine::MongoDB, "Delete");
     let applied = tenant.cluster.apply_tenant(&tenant.name, spec).await;
@@ -183,7 +183,7 @@ async fn a_tenant_ends_in_whatever_order_its_parts_are_deleted() {
 
 #[tokio::test]
 async fn a_broker_that_a_tenant_uses_waits_for_it_and_goes_then() {
-    let tenant = TestTenant::named("psi", Engine::MongoDB).await;
+    let tenant = TestTenant::own("psi", Engine::MongoDB).await;
     let client = tenant.cluster.client.clone();
     let brokers: Api<Broker> = Api::all(client.clone());
     let broker = json!({

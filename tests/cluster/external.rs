@@ -11,7 +11,7 @@ use crate::elsewhere::{Elsewhere, PASSWORD, USER};
 use crate::harness::{Cluster, QUICK, SLOW, TestTenant, condition, eventually};
 use crate::main_job::{data, planes_ndjson, sample};
 use crate::table::{differences, from_csv};
-use crate::turns;
+use crate::turns::{self, OWN};
 
 const OPERATOR: &str = "simbdp-system";
 const NAME: &str = "elsewhere";
@@ -29,7 +29,7 @@ async fn tenants_come_and_go_in_somebody_elses_mongodb_over_tls() {
 
 async fn tenants_come_and_go(engine: Engine) {
     let cluster = Cluster::connect().await;
-    turns::with("guest").await;
+    turns::with(OWN).await;
     let elsewhere = Elsewhere::start(engine).await;
     let before = elsewhere.content().await;
 
@@ -48,7 +48,7 @@ async fn tenants_come_and_go(engine: Engine) {
     .await;
     told(&cluster, "Answers").await;
 
-    let tenant = TestTenant::named("guest", engine).await;
+    let tenant = TestTenant::own("guest", engine).await;
     let spec = json!({
         "coredms": {"engine": engine, "placement": "Shared", "ref": {"name": NAME}},
         "users": [{"name": "loader", "role": "Writer"}],

@@ -317,8 +317,15 @@ impl TestTenant {
         tenant
     }
 
+    /// A handle of a test's own tenant, of which there is one at a time: each takes a good part of a small node.
+    pub async fn own(name: &str, engine: Engine) -> Self {
+        let tenant = Self::named(name, engine).await;
+        turns::with(turns::OWN).await;
+        tenant
+    }
+
     /// A handle of a tenant by name; makes nothing.
-    pub async fn named(name: &str, engine: Engine) -> Self {
+    async fn named(name: &str, engine: Engine) -> Self {
         Self {
             cluster: Cluster::connect().await,
             name: TenantName::new(name).unwrap(),

@@ -46,7 +46,7 @@ async fn with_mongodb_a_tenant_lives_and_ends_while_the_operator_dies() {
 
 /// Made, retained, found again with its rows, and deleted; the operator is killed at each.
 async fn lives_and_ends(name: &str, engine: Engine) {
-    let tenant = TestTenant::named(name, engine).await;
+    let tenant = TestTenant::own(name, engine).await;
     tenant
         .cluster
         .apply_tenant(&tenant.name, small_tenant(engine, "Retain"))

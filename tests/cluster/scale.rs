@@ -30,7 +30,7 @@ async fn a_mongodb_of_three_has_five_members_and_three_again() {
 
 #[tokio::test]
 async fn numbers_of_members_that_lose_rows_are_refused() {
-    let tenant = TestTenant::named("tau", Engine::MongoDB).await;
+    let tenant = TestTenant::own("tau", Engine::MongoDB).await;
     for (engine, replicas, refusal) in [
         (Engine::Cassandra, 2, "greater than or equal to 3"),
         (Engine::MongoDB, 4, "replicas of MongoDB are 3, 5 or 7"),
@@ -50,7 +50,7 @@ fn spec(engine: Engine, replicas: u16) -> Value {
 }
 
 async fn grows_and_shrinks(name: &str, engine: Engine, more: u16) {
-    let tenant = TestTenant::named(name, engine).await;
+    let tenant = TestTenant::own(name, engine).await;
     let applied = tenant.cluster.apply_tenant(&tenant.name, spec(engine, 3));
     applied.await.unwrap();
     tenant.cluster.tenant_ready(&tenant.name).await;

@@ -14,6 +14,9 @@ type Tenants = BTreeMap<String, Arc<tokio::sync::Mutex<()>>>;
 static ALL: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
 static TENANTS: Mutex<Tenants> = Mutex::new(Tenants::new());
 
+/// In place of a name, for tenants that tests have for themselves.
+pub const OWN: &str = "own";
+
 /// What a test keeps; guards are only dropped.
 #[derive(Default)]
 struct Kept {
@@ -42,7 +45,7 @@ pub async fn together() {
     }
 }
 
-/// Waits until no other test uses a tenant that tests share.
+/// Waits until no other test uses a tenant.
 pub async fn with(tenant: &str) {
     if KEPT.with_borrow(|kept| kept.tenants.contains_key(tenant)) {
         return;

@@ -54,6 +54,9 @@ pub(crate) struct Limits {
     pub rows: usize,
 }
 
+/// What a member counts for each partition of a batch beside its rows: that nothing of it is deleted, and a static row.
+const PARTITION_OVERHEAD: usize = 28;
+
 /// Fills one batch after the other.
 struct Filler {
     limits: Limits,
@@ -70,11 +73,13 @@ impl Filler {
         }
     }
 
-    fn add(&mut self, row: usize, cost: usize, bytes: usize) {
-        if self.bytes + cost > bytes || self.open.len() >= self.limits.rows {
+    /// Adds a row, the first of its partition or another one.
+    fn add(&mut self, row: usize, cost: usize, first: bool, bytes: usize) {
+        let with = |first| cost + if first { PARTITION_OVERHEAD } else { 0 };
+        if self.bytes + with(first) > bytes || self.open.len() >= self.limits.rows {
             self.close();
         }
-        self.bytes += cost;
+        self.bytes += with(first || self.open.is_empty());
         self.open.push(row);
     }
 }
@@ -103,8 +108,8 @@ pub(crate) fn split(rows: &[EncodedRow], ring: &Ring, limits: Limits) -> Vec<Vec
             } else {
                 limits.bytes
             };
-            for at in partition {
-                filler.add(at.2, cost(at), bytes);
+            for (n, at) in partition.iter().enumerate() {
+                filler.add(at.2, cost(at), n == 0, bytes);
             }
             if large {
                 filler.close();

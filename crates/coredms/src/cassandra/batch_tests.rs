@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use super::{Limits, Ring, split};
+use super::{Limits, PARTITION_OVERHEAD, Ring, split};
 use crate::cassandra::encode::EncodedRow;
 
 const MEMBERS: u128 = 6;
@@ -83,13 +83,14 @@ fn every_batch_lies_on_one_set_of_members() {
     for batch in &batches {
         let members = walk(&owners, batch[0].token);
         assert!(batch.iter().all(|row| walk(&owners, row.token) == members));
-        assert!(batch.iter().map(|row| row.cost).sum::<usize>() <= LIMITS.bytes);
+        let bytes = batch.iter().map(|row| row.cost + PARTITION_OVERHEAD);
+        assert!(bytes.sum::<usize>() <= LIMITS.bytes);
         assert!(batch.len() <= LIMITS.rows);
         *sets.entry(members).or_default() += 1;
     }
     assert!(sets.len() > 6, "{} sets of members", sets.len());
-    // 34 rows fit, and each set of members leaves at most one batch that is not full.
-    let full = rows.len() / 34;
+    // 28 rows fit, and each set of members leaves at most one batch that is not full.
+    let full = rows.len() / 28;
     assert!(
         batches.len() <= full + 1 + sets.len(),
         "{} batches",

@@ -281,13 +281,13 @@ async fn rows_live_from_their_acceptance(on: &dyn Server) {
 
 async fn many_rows_go_in_few_batches_that_the_server_does_not_warn_of(on: &dyn Server) {
     let tenant = tenant(on, "batches").await;
-    let spec = spec(json!({
+    let wide = spec(json!({
         "name": "wide",
         "columns": [
             {"name": "note", "type": "text"}, {"name": "n", "type": "int"}, {"name": "id", "type": "uuid"}, {"name": "at", "type": "timestamp"}, {"name": "tags", "type": "list<int>"},
         ],
     }));
-    let table = made(&tenant, &spec).await;
+    let table = made(&tenant, &wide).await;
     let rows: Rows = (0..5_000)
         .map(|n: i32| Row {
             values: vec![
@@ -311,6 +311,22 @@ async fn many_rows_go_in_few_batches_that_the_server_does_not_warn_of(on: &dyn S
         report.batches
     );
     assert_eq!(on.count("t_batches", "wide").await, 5_000);
+    on.check_log();
+    // Each row a partition of its own, and no cell without a value.
+    let column = |n| json!({"name": format!("v{n}"), "type": "text"});
+    let columns: Vec<_> = (0..8).map(column).collect();
+    let key = json!({"partition": ["v0"]});
+    let apart = spec(json!({"name": "apart", "columns": columns, "primaryKey": key}));
+    let table = made(&tenant, &apart).await;
+    let rows: Rows = (0..2_000)
+        .map(|n: i32| Row {
+            values: (0..8)
+                .map(|c| Some(Value::Text(format!("{c} of {n}"))))
+                .collect(),
+            version: now(),
+        })
+        .collect();
+    assert_eq!(table.write(&rows).await.unwrap().rows, 2_000);
     on.check_log();
 }
 

@@ -223,9 +223,9 @@ async fn one_that_dies_is_told_by_its_signal() {
 #[tokio::test]
 async fn one_that_floods_its_output_is_ended() {
     for (output, bad) in [
-        (AppOutput::None, "yes"),
+        (AppOutput::None, "yes $(printf %01000d 1)"),
         (AppOutput::None, "yes | tr -d '\\n' >&2"),
-        (AppOutput::Rows, "yes >&2"),
+        (AppOutput::Rows, "yes $(printf %01000d 1) >&2"),
     ] {
         let outcome = misbehaves(output, bad, once).await;
         let error = outcome.error.unwrap();
