@@ -8,9 +8,9 @@ readonly CARGO_DENY=0.20.2
 
 if ! .local/bin/cargo-deny --version 2>/dev/null | grep -qF " $CARGO_DENY"; then
   echo "==> install cargo-deny $CARGO_DENY"
-  # Compiling it optimised takes longer than it will ever run.
-  CARGO_TARGET_DIR=$PWD/.local/cache/cargo-tools env --unset=RUSTC_WORKSPACE_WRAPPER cargo install --debug --quiet --locked --root .local \
-    "cargo-deny@$CARGO_DENY"
+  # Compiling it optimised, or for a debugger, takes longer than it will ever run.
+  CARGO_TARGET_DIR=$PWD/.local/cache/cargo-tools CARGO_PROFILE_DEV_DEBUG=false env --unset=RUSTC_WORKSPACE_WRAPPER \
+    cargo install --debug --quiet --locked --root .local "cargo-deny@$CARGO_DENY"
 fi
 deploy/local/build.sh helm
 # librdkafka is compiled with them.

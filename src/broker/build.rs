@@ -98,10 +98,7 @@ pub fn build(
             ),
             ..Default::default()
         },
-        network: match broker_type {
-            BrokerType::RabbitMQ => network::of_rabbitmq(metadata(&workload), &own_labels),
-            BrokerType::Kafka => network::of_kafka(metadata(&workload), &own_labels),
-        },
+        network: network::build(broker, metadata(&workload), &own_labels),
         nodes_service: Service {
             metadata: metadata(&names::nodes(&broker.name)),
             spec: Some(ServiceSpec {
@@ -134,7 +131,9 @@ fn files(
     credentials: &Credentials,
 ) -> BTreeMap<String, String> {
     match broker.broker_type {
-        BrokerType::RabbitMQ => config::files(broker, &credentials.password),
+        BrokerType::RabbitMQ => {
+            config::files(broker, &platform.namespace, &credentials.password)
+        }
         BrokerType::Kafka => kafka::files(broker, &platform.namespace, credentials),
     }
 }

@@ -13,6 +13,10 @@ pub const KAFKA_NODES_PORT: u16 = 9091;
 pub const KAFKA_CONTROLLER_PORT: u16 = 9093;
 /// Key of what the nodes of a Kafka know each other by.
 pub const NODES_PASSWORD: &str = "nodes-password";
+/// Where nodes of a RabbitMQ ask for each other's port.
+pub const EPMD_PORT: u16 = 4369;
+/// Nodes of a RabbitMQ among themselves.
+pub const DISTRIBUTION_PORT: u16 = 25672;
 /// AMQP.
 pub const AMQP_PORT: u16 = 5672;
 /// Management API.
@@ -34,6 +38,16 @@ pub fn workload(broker: &str) -> String {
 /// Headless Service that names the nodes.
 pub fn nodes(broker: &str) -> String {
     format!("broker-{broker}-nodes")
+}
+
+/// Pod of the node of this number.
+pub fn pod(broker: &str, node: u16) -> String {
+    format!("{}-{node}", workload(broker))
+}
+
+/// Host of the node in this pod, the same for as long as there is this Broker.
+pub fn node_host(broker: &str, namespace: &str, pod: &str) -> String {
+    format!("{pod}.{}.{namespace}.svc", nodes(broker))
 }
 
 /// Secret of the administrator.

@@ -33,17 +33,9 @@ pub enum Invalid {
         /// What it needs.
         least: String,
     },
-    /// A number of nodes that this kind of broker is not run with.
-    #[error(
-        "spec.nodes ({nodes}) must be {}",
-        match broker_type { BrokerType::RabbitMQ => "1 for a RabbitMQ", BrokerType::Kafka => "1 or 3 for a Kafka" }
-    )]
-    Nodes {
-        /// Kind of broker.
-        broker_type: BrokerType,
-        /// Nodes asked for.
-        nodes: u16,
-    },
+    /// A number of nodes that brokers are not run with.
+    #[error("spec.nodes ({0}) must be 1 or 3: with 2 the loss of either stops all")]
+    Nodes(u16),
     /// One pipeline's queue could fill the volume.
     #[error(
         "spec.maxQueueSize ({queue}) is more than half of spec.storage.size ({storage}): one pipeline's queue could fill the volume"
@@ -64,7 +56,7 @@ impl Classified for Invalid {
         match self {
             Self::Quantity(error) => error.reason(),
             Self::TooLittleMemory { .. } => "TooLittleMemory",
-            Self::Nodes { .. } => "Nodes",
+            Self::Nodes(_) => "Nodes",
             Self::QueueAboveStorage { .. } => "QueueAboveStorage",
         }
     }
@@ -127,9 +119,9 @@ pub fn validate(broker: &Broker) -> Result<ValidatedBroker, Invalid> {
 }
 
 fn check_nodes(broker: &Broker) -> Result<(), Invalid> {
-    match (broker.spec.broker_type, broker.spec.nodes) {
-        (_, 1) | (BrokerType::Kafka, 3) => Ok(()),
-        (broker_type, nodes) => Err(Invalid::Nodes { broker_type, nodes }),
+    match broker.spec.nodes {
+        1 | 3 => Ok(()),
+        nodes => Err(Invalid::Nodes(nodes)),
     }
 }
 

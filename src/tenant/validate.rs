@@ -13,6 +13,7 @@ use simbdp_api::pipeline::{FileCount, Format};
 use simbdp_api::tenant::{DeletionPolicy, Placement, Quota, TenantCoreDms, User};
 use simbdp_api::{Broker, Tenant};
 
+pub use self::broker::max_queue_bytes;
 use super::build::gateway;
 use super::namespace::Current;
 use crate::coredms::validate::{self as coredms, MemberNeeds};
@@ -164,6 +165,19 @@ pub enum Invalid {
         .0.join(", ")
     )]
     BrokerAmbiguous(Vec<String>),
+    /// The Broker is another tenant's.
+    #[error(
+        "Broker `{broker}` is for tenant `{tenant}` alone: name another one in spec.broker.ref, or leave it out for the default one"
+    )]
+    BrokerReserved {
+        /// Broker that was asked for.
+        broker: String,
+        /// Tenant that it is for.
+        tenant: String,
+    },
+    /// Two Brokers are for this tenant alone.
+    #[error("the Brokers {} are all for this tenant alone: name one in spec.broker.ref", .0.join(", "))]
+    BrokersOfItsOwn(Vec<String>),
     /// Queues do not move between Brokers.
     #[error(
         "the tenant's queues are on Broker `{current}` and cannot move to `{wanted}`: set spec.broker.ref to `{current}`"
@@ -203,7 +217,8 @@ impl Invalid {
             Self::QuotaTooSmall { .. } => "QuotaTooSmall",
             Self::StagingChanged { .. } => "StagingImmutable",
             Self::BrokerNotFound { .. } => "BrokerNotFound",
-            Self::BrokerAmbiguous(_) => "BrokerAmbiguous",
+            Self::BrokerAmbiguous(_) | Self::BrokersOfItsOwn(_) => "BrokerAmbiguous",
+            Self::BrokerReserved { .. } => "BrokerReserved",
             Self::BrokerChanged { .. } => "BrokerImmutable",
         }
     }
@@ -212,7 +227,11 @@ impl Invalid {
     pub fn concerns_broker(&self) -> bool {
         matches!(
             self,
-            Self::BrokerNotFound { .. } | Self::BrokerAmbiguous(_) | Self::BrokerChanged { .. }
+            Self::BrokerNotFound { .. }
+                | Self::BrokerAmbiguous(_)
+                | Self::BrokersOfItsOwn(_)
+                | Self::BrokerReserved { .. }
+                | Self::BrokerChanged { .. }
         )
     }
 }
@@ -233,7 +252,7 @@ pub fn validate(
     check_users(&spec.users)?;
     check_quota(&spec.quota, members(&database)?, &gateway)?;
     let asked = spec.broker.reference.as_ref().map(|r| r.name.as_str());
-    let broker = choose_broker(asked, brokers, current.broker.as_deref())?;
+    let broker = broker::choose(&name, asked, brokers, current.broker.as_deref())?;
     let found = brokers.iter().find(|found| found.name_any() == broker);
     Ok(ValidatedTenant {
         name,
@@ -358,59 +377,6 @@ fn check_users(users: &[User]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Broker by name, else the one that already holds the queues, else the one marked default.
-/// Most bytes of a queue in this Broker.
-pub fn max_queue_bytes(broker: &Broker) -> u64 {
-    broker.spec.max_queue_size.bytes().unwrap_or(u64::MAX)
-}
-
-fn choose_broker(
-    wanted: Option<&str>,
-    brokers: &[Broker],
-    current: Option<&str>,
-) -> Result<String, Invalid> {
-    let names = || {
-        let mut names: Vec<String> = brokers
-            .iter()
-            .filter_map(|b| b.metadata.name.clone())
-            .collect();
-        names.sort();
-        names
-    };
-    if let (Some(wanted), Some(current)) = (wanted, current)
-        && wanted != current
-        && names().contains(&current.to_owned())
-    {
-        return Err(Invalid::BrokerChanged {
-            current: current.to_owned(),
-            wanted: wanted.to_owned(),
-        });
-    }
-    if let Some(name) = wanted.or(current) {
-        return match names().contains(&name.to_owned()) {
-            true => Ok(name.to_owned()),
-            false => Err(Invalid::BrokerNotFound {
-                wanted: Some(name.to_owned()),
-                known: names(),
-            }),
-        };
-    }
-    let mut defaults: Vec<String> = brokers
-        .iter()
-        .filter(|broker| broker.spec.default)
-        .filter_map(|broker| broker.metadata.name.clone())
-        .collect();
-    defaults.sort();
-    match defaults.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => Err(Invalid::BrokerNotFound {
-            wanted: None,
-            known: names(),
-        }),
-        _ => Err(Invalid::BrokerAmbiguous(defaults)),
-    }
-}
-
 /// Checks that the staging volumes of a gateway that is there are asked for as they were claimed.
 pub fn check_staging(asked: &StorageSpec, gateway: &StatefulSet) -> Result<(), Invalid> {
     let claims = gateway
@@ -521,5 +487,6 @@ fn show_millis(millis: u64) -> String {
     objects::cpu(millis).0
 }
 
+mod broker;
 #[cfg(test)]
 mod tests;

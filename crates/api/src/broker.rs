@@ -26,13 +26,15 @@ use crate::common::{Conditions, Quantity, Resources, StorageSpec};
     printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", priority = 1),
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenant", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')").message("the name of a Broker has 1 to 40 lower-case letters, digits and dashes, starts with a letter and ends with a letter or a digit"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.type == oldSelf.type").message("type is immutable: create another Broker"))]
-#[x_kube(validation = Rule::new("self.nodes == oldSelf.nodes").message("nodes cannot be changed: the nodes of a Kafka know each other from the start"))]
-#[x_kube(validation = Rule::new("self.nodes == 1 || self.type == 'Kafka'").message("nodes must be 1 for a RabbitMQ"))]
+#[x_kube(validation = Rule::new("self.nodes == oldSelf.nodes").message("nodes cannot be changed: they know each other from the start"))]
+#[x_kube(validation = Rule::new("has(self.tenant) == has(oldSelf.tenant) && (!has(self.tenant) || self.tenant == oldSelf.tenant)").message("tenant is immutable: queues do not move; create another Broker"))]
+#[x_kube(validation = Rule::new("!has(self.tenant) || !self.default").message("default must be false where tenant is set: other tenants would get a Broker that refuses them"))]
 #[x_kube(validation = Rule::new("self.storage == oldSelf.storage").message("storage cannot be changed: the volume is claimed once"))]
 pub struct BrokerSpec {
     /// What kind of broker it is. Immutable.
@@ -41,11 +43,15 @@ pub struct BrokerSpec {
     /// Whether tenants that name no Broker get this one.
     #[serde(default)]
     pub default: bool,
+    /// The only tenant that it is for, which gets it without naming it; all tenants when absent. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40), pattern(r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"))]
+    pub tenant: Option<String>,
     /// Version of the broker; the tag of the official image. By default 4.0 for RabbitMQ and 4.1 for Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), pattern(r"^[0-9]+(\.[0-9]+){0,2}$"))]
     pub version: Option<String>,
-    /// Nodes: 1, or 3 of a Kafka, which then keeps everything three times and confirms what two have. Immutable.
+    /// Nodes: 1, or 3, which keep everything three times and confirm what two have. Immutable.
     #[serde(default = "default_nodes")]
     #[schemars(extend("enum" = [1, 3]))]
     pub nodes: u16,

@@ -7,6 +7,7 @@ pub mod admin;
 mod chunks;
 pub mod connect;
 pub mod dead_letters;
+mod direct;
 pub mod kafka;
 pub mod queue;
 pub mod rabbitmq;

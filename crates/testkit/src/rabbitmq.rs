@@ -210,7 +210,8 @@ impl RabbitMq {
                  log.console = true\n\
                  log.file = false\n\
                  disk_free_limit.absolute = 50MB\n\
-                 total_memory_available_override_value = 1GB\n"
+                 total_memory_available_override_value = 1GB\n\
+                 message_interceptors.incoming.set_header_timestamp.overwrite = true\n"
             ),
         )?;
         Ok(())

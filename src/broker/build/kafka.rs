@@ -71,10 +71,7 @@ fn node_config(
     node: u16,
 ) -> String {
     let nodes = broker.nodes;
-    let host = |node: u16| {
-        let (workload, service) = (names::workload(&broker.name), names::nodes(&broker.name));
-        format!("{workload}-{node}.{service}.{namespace}.svc")
-    };
+    let host = |node| names::node_host(&broker.name, namespace, &names::pod(&broker.name, node));
     let voters = (0..nodes).map(|node| format!("{node}@{}:{KAFKA_CONTROLLER_PORT}", host(node)));
     let own = host(node);
     let mut text = String::new();

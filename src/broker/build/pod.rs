@@ -1,16 +1,17 @@
 //! A node's pod [pure], at the restricted level, and RabbitMQ's part of it: without its image's entrypoint.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, PodSpec, ResourceRequirements, Volume, VolumeMount,
+    Container, ContainerPort, EnvVar, ExecAction, Lifecycle, LifecycleHandler, PodSpec,
+    ResourceRequirements, Volume, VolumeMount,
 };
 use simbdp_api::broker::BrokerType;
 
 use super::super::names::{self, AMQP_PORT, MANAGEMENT_PORT, METRICS_PORT};
 use super::super::validate::ValidatedBroker;
-use super::config::{DIRECTORY, MAIN, PLUGINS};
+use super::config::{DIRECTORY, MAIN, PLUGINS, node_name};
 use super::{Platform, kafka_pod, node_labels};
 use crate::objects::{
-    apart, cpu, empty_dir, env, memory, mount, mount_read_only, pod_name, prepare, resources,
+    POD_NAME, apart, cpu, empty_dir, env, memory, mount, mount_read_only, pod_name, prepare, resources,
     restricted_container, restricted_pod, secret_volume, tcp_probe,
 };
 
@@ -26,6 +27,8 @@ const DATA: &str = "/var/lib/rabbitmq/mnesia";
 /// Where the configuration is mounted to be copied from.
 pub const CONFIG_SOURCE: &str = "/config";
 const COOKIE_SOURCE: &str = "/cookie";
+/// Of the grace that a pod has.
+const QUORUM_PATIENCE_S: u16 = 60;
 
 /// A node's pod.
 pub fn build(broker: &ValidatedBroker, platform: &Platform) -> PodSpec {
@@ -98,6 +101,7 @@ fn server(broker: &ValidatedBroker, platform: &Platform) -> Container {
         )),
         image_pull_policy: Some(platform.own.pull_policy.clone()),
         command: Some(vec!["rabbitmq-server".to_owned()]),
+        lifecycle: (broker.nodes > 1).then(leave_a_quorum),
         env: Some(environment(broker, platform)),
         ports: Some(vec![
             port("amqp", AMQP_PORT),
@@ -111,6 +115,23 @@ fn server(broker: &ValidatedBroker, platform: &Platform) -> Container {
         liveness_probe: Some(tcp_probe(AMQP_PORT, 10, 12)),
         security_context: Some(restricted_container()),
         volume_mounts: Some(server_mounts()),
+        ..Default::default()
+    }
+}
+
+/// A node that is asked to stop waits until each of its queues has a quorum without it: those of the node that was restarted
+/// before it catch up meanwhile. What hangs is not waited for.
+fn leave_a_quorum() -> Lifecycle {
+    let command = ["rabbitmq-upgrade", "await_online_quorum_plus_one", "-t"];
+    let command = command.map(str::to_owned).into_iter();
+    let patience = std::iter::once(QUORUM_PATIENCE_S.to_string());
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            exec: Some(ExecAction {
+                command: Some(command.chain(patience).collect()),
+            }),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -130,16 +151,12 @@ pub fn needs(broker: &ValidatedBroker) -> ResourceRequirements {
     )
 }
 
-/// The node's name is part of its data's path, so it must never change: it derives from the pod's.
 fn environment(broker: &ValidatedBroker, platform: &Platform) -> Vec<EnvVar> {
-    let (nodes, namespace) = (names::nodes(&broker.name), &platform.namespace);
+    let own = node_name(broker, &platform.namespace, &format!("$({POD_NAME})"));
     vec![
         pod_name(),
         env("RABBITMQ_USE_LONGNAME", true),
-        env(
-            "RABBITMQ_NODENAME",
-            format!("rabbit@$(SIMBDP_POD_NAME).{nodes}.{namespace}.svc"),
-        ),
+        env("RABBITMQ_NODENAME", own),
         env("RABBITMQ_CONFIG_FILE", format!("{DIRECTORY}/{MAIN}")),
         env(
             "RABBITMQ_ENABLED_PLUGINS_FILE",

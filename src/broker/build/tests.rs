@@ -103,3 +103,21 @@ fn every_object_of_a_kafka_of_three() {
     assert_eq!(names, expected);
     insta::assert_snapshot!(String::from_utf8(files["server-2.properties"].0.clone()).unwrap());
 }
+
+#[test]
+fn what_three_nodes_of_a_rabbitmq_have_more() {
+    let one = prepared("generated");
+    let three = built(json!({"nodes": 3, "storage": {"size": "1Gi"}}), "generated");
+    let config = |resources: &Resources<Prepared>| {
+        let files = resources.config.data.clone().unwrap();
+        String::from_utf8(files["rabbitmq.conf"].0.clone()).unwrap()
+    };
+    let (alone, together) = (config(&one), config(&three));
+    insta::assert_snapshot!(together.strip_prefix(&alone).unwrap());
+    insta::assert_yaml_snapshot!(text(&three.network));
+    let spec = three.nodes.spec.unwrap();
+    assert_eq!(spec.replicas, Some(3));
+    assert_eq!(spec.pod_management_policy.as_deref(), Some("Parallel"));
+    let pod = spec.template.spec.unwrap();
+    insta::assert_yaml_snapshot!(text(&pod.containers[0].lifecycle));
+}

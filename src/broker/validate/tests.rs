@@ -40,9 +40,8 @@ fn what_cannot_run_is_refused_with_what_would_be_right() {
         ),
         (
             "type: Kafka, nodes: 2, storage: {size: 1Gi}",
-            "must be 1 or 3 for a Kafka",
+            "spec.nodes (2) must be 1 or 3",
         ),
-        ("nodes: 3, storage: {size: 1Gi}", "must be 1 for a RabbitMQ"),
         (
             "storage: {size: 1Gi}, maxQueueSize: 0M",
             "write for example 512Mi",

@@ -5,14 +5,13 @@ use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, OwnedHeaders, Timestamp};
 use simbdp_api::wire::work::headers;
 
+use crate::direct::{self, PREFIX};
 use crate::queue::{HeaderValue, Message};
 
 /// Header with the message's id. Whoever publishes straight to a topic may set it.
 const ID: &str = "simbdp-id";
 /// As long as AMQP has room for: what one broker takes, the other does too.
 const LONGEST_ID: usize = 255;
-/// Headers of messages that were published straight to a topic have sources that begin so. No pipeline's name does.
-const DIRECT: &str = "direct:";
 
 /// The headers of a record; `None` when the id or a header's name is longer than AMQP would carry it.
 pub(super) fn record_headers(message: &Message) -> Option<OwnedHeaders> {
@@ -86,24 +85,21 @@ fn identified(
         offset,
         millis,
     } = place;
-    if !read.iter().any(|(name, _)| *name == headers::SOURCE) {
+    if direct::is_direct(&read) {
         let (source, ordinal) = match &id {
-            Some(id) => (format!("{DIRECT}{id}"), 0),
-            None => (format!("{DIRECT}{partition}@{millis}"), offset),
+            Some(id) => (id.clone(), 0),
+            None => (format!("{partition}@{millis}"), offset),
         };
-        read.retain(|(name, _)| *name != headers::ORDINAL && *name != headers::VERSION);
-        read.extend([
-            (headers::SOURCE.to_owned(), HeaderValue::Text(source)),
-            (headers::ORDINAL.to_owned(), HeaderValue::Long(ordinal)),
-            (
-                headers::VERSION.to_owned(),
-                HeaderValue::Long(millis.saturating_mul(1_000)),
-            ),
-        ]);
+        let identity = direct::Identity {
+            source,
+            ordinal,
+            millis,
+        };
+        direct::identify(&mut read, identity);
     }
     read.sort_by(|(a, _), (b, _)| a.cmp(b));
     Message {
-        id: id.unwrap_or_else(|| format!("{DIRECT}{partition}@{millis}:{offset}")),
+        id: id.unwrap_or_else(|| format!("{PREFIX}{partition}@{millis}:{offset}")),
         body,
         headers: read,
     }

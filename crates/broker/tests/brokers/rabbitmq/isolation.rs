@@ -2,29 +2,9 @@
 
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, ConnectionProperties};
-use simbdp_broker::Connection;
 
+use super::channel;
 use crate::support::{Kind, Tenant, message, publish_one, publisher, server};
-
-fn uri(connection: &Connection) -> String {
-    let Connection {
-        host,
-        port,
-        vhost,
-        username,
-        password,
-        ..
-    } = connection;
-    format!("amqp://{username}:{password}@{host}:{port}/{vhost}")
-}
-
-async fn channel(connection: &Connection) -> lapin::Result<(lapin::Connection, Channel)> {
-    let connection =
-        lapin::Connection::connect(&uri(connection), ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    Ok((connection, channel))
-}
 
 #[tokio::test]
 async fn one_tenant_cannot_enter_the_virtual_host_of_another() {

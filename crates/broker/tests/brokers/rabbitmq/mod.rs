@@ -1,8 +1,32 @@
 //! What RabbitMQ alone does.
 
+use lapin::{Channel, ConnectionProperties};
+use simbdp_broker::Connection;
+
 mod consuming;
 mod dead_letters;
+mod direct;
 mod isolation;
 mod proxy;
 mod queues;
 mod tenancy;
+
+fn uri(connection: &Connection) -> String {
+    let Connection {
+        host,
+        port,
+        vhost,
+        username,
+        password,
+        ..
+    } = connection;
+    format!("amqp://{username}:{password}@{host}:{port}/{vhost}")
+}
+
+/// A channel as any client opens it.
+async fn channel(connection: &Connection) -> lapin::Result<(lapin::Connection, Channel)> {
+    let connection =
+        lapin::Connection::connect(&uri(connection), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    Ok((connection, channel))
+}
