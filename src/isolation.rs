@@ -101,7 +101,7 @@ impl Own {
         let ledger = reads_ledger(own, options, &keyspace).await;
         ledger
             .map_err(|why| anyhow::anyhow!("the tenant's own database does not serve it: {why}"))?;
-        let queues = try_login(self.broker.clone(), CONNECT).await;
+        let queues = try_enter(self.broker.clone(), CONNECT).await;
         queues
             .map_err(|why| anyhow::anyhow!("the tenant's own broker does not serve it: {why}"))?;
         match self.asks(&internal_state(&self.gateway), &self.token).await {

@@ -131,9 +131,7 @@ fn files(
     credentials: &Credentials,
 ) -> BTreeMap<String, String> {
     match broker.broker_type {
-        BrokerType::RabbitMQ => {
-            config::files(broker, &platform.namespace, &credentials.password)
-        }
+        BrokerType::RabbitMQ => config::files(broker, &platform.namespace, &credentials.password),
         BrokerType::Kafka => kafka::files(broker, &platform.namespace, credentials),
     }
 }

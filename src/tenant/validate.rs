@@ -261,7 +261,7 @@ pub fn validate(
         broker_type: found
             .map(|found| found.spec.broker_type)
             .unwrap_or_default(),
-        max_queue_bytes: found.map_or(u64::MAX, |found| max_queue_bytes(found)),
+        max_queue_bytes: found.map_or(u64::MAX, max_queue_bytes),
         users: spec.users.clone(),
         quota: spec.quota.clone(),
         ceilings: ceilings(tenant)?,

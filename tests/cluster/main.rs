@@ -8,6 +8,7 @@ mod engines;
 mod activation;
 mod again;
 mod bad_input;
+mod brokers;
 mod chart;
 mod cli;
 mod database;

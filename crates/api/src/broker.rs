@@ -45,7 +45,10 @@ pub struct BrokerSpec {
     pub default: bool,
     /// The only tenant that it is for, which gets it without naming it; all tenants when absent. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 40), pattern(r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 40),
+        pattern(r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")
+    )]
     pub tenant: Option<String>,
     /// Version of the broker; the tag of the official image. By default 4.0 for RabbitMQ and 4.1 for Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -73,7 +73,10 @@ fn cluster(broker: &ValidatedBroker, namespace: &str) -> String {
     let nodes: String = (0..broker.nodes)
         .map(|node| {
             let name = node_name(broker, namespace, &names::pod(&broker.name, node));
-            format!("cluster_formation.classic_config.nodes.{} = {name}\n", node + 1)
+            format!(
+                "cluster_formation.classic_config.nodes.{} = {name}\n",
+                node + 1
+            )
         })
         .collect();
     format!(

@@ -11,8 +11,8 @@ use super::super::validate::ValidatedBroker;
 use super::config::{DIRECTORY, MAIN, PLUGINS, node_name};
 use super::{Platform, kafka_pod, node_labels};
 use crate::objects::{
-    POD_NAME, apart, cpu, empty_dir, env, memory, mount, mount_read_only, pod_name, prepare, resources,
-    restricted_container, restricted_pod, secret_volume, tcp_probe,
+    POD_NAME, apart, cpu, empty_dir, env, memory, mount, mount_read_only, pod_name, prepare,
+    resources, restricted_container, restricted_pod, secret_volume, tcp_probe,
 };
 
 /// Volume of a node's data; part of the claim's name, so it never changes.

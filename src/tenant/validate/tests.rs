@@ -264,7 +264,10 @@ fn a_broker_of_its_own_is_a_tenant_s_alone() {
         broker::choose(&tenant, wanted, &brokers, None).map_err(|error| error.to_string())
     };
     assert_eq!(choose("acme", None, &["own"]).as_deref(), Ok("own"));
-    assert_eq!(choose("acme", Some("main"), &["own"]).as_deref(), Ok("main"));
+    assert_eq!(
+        choose("acme", Some("main"), &["own"]).as_deref(),
+        Ok("main")
+    );
     assert_eq!(choose("other", None, &["own"]).as_deref(), Ok("main"));
     assert_eq!(
         choose("other", Some("own"), &["own"]).unwrap_err(),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rdkafka::Message as _;
 use rdkafka::error::KafkaError;
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -64,6 +63,7 @@ enum Turn {
     HandOver,
     Committed(Result<(), KafkaError>),
     Loaded(Result<HashMap<i32, Partition>, KafkaError>),
+    Changed(Change),
     Record(Result<Option<Taken>, KafkaError>),
     Busy,
     Again,
@@ -132,12 +132,13 @@ impl Pump {
         let over = loop {
             self.follow(&member, &mut changes);
             self.proceed(&member);
-            match self.turn(&member).await {
+            match self.turn(&member, &mut changes).await {
                 Turn::Command(None) => break None,
                 Turn::Command(Some(command)) => self.obey(&member, command),
                 Turn::HandOver => self.hand_over(),
                 Turn::Committed(result) => self.committed(result),
                 Turn::Loaded(result) => self.loaded(result),
+                Turn::Changed(change) => self.change(&member, change),
                 Turn::Record(Ok(record)) => {
                     self.follow(&member, &mut changes);
                     if let Some(record) = record {
@@ -195,7 +196,11 @@ impl Pump {
         }
     }
 
-    async fn turn(&mut self, member: &Member) -> Turn {
+    async fn turn(
+        &mut self,
+        member: &Member,
+        changes: &mut mpsc::UnboundedReceiver<Change>,
+    ) -> Turn {
         let takes = self.paused || self.stopped || !self.is_full();
         let busy = self.full_since.filter(|_| !takes).map(|since| since + BUSY);
         tokio::select! {
@@ -207,6 +212,7 @@ impl Pump {
                 drop(permit);
                 Turn::HandOver
             }
+            Some(change) = changes.recv() => Turn::Changed(change),
             record = member.next(), if takes => Turn::Record(record.map(|record| Some(Taken {
                 partition: record.partition(),
                 offset: record.offset(),
@@ -217,22 +223,26 @@ impl Pump {
         }
     }
 
-    /// What came and what went. What is out of a partition that is gone comes to another member: its tags are void.
+    /// What came and what went until now.
     fn follow(&mut self, member: &Member, changes: &mut mpsc::UnboundedReceiver<Change>) {
-        loop {
-            match changes.try_recv() {
-                Ok(Change::Given(partitions)) => {
-                    tracing::info!(queue = self.options.queue, ?partitions, "partitions came");
-                    self.unknown.extend(partitions);
-                    if self.paused || self.stopped {
-                        member.pause(true);
-                    }
-                }
-                Ok(Change::Gone(gone)) => {
-                    tracing::info!(queue = self.options.queue, partitions = ?gone, "partitions went");
-                    self.forget(&gone);
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+        while let Ok(change) = changes.try_recv() {
+            self.change(member, change);
+        }
+    }
+
+    /// What is out of a partition that is gone comes to another member: its tags are void. One that comes back is paused
+    /// if it was so when it went, whatever was resumed meanwhile.
+    fn change(&mut self, member: &Member, change: Change) {
+        let queue = &self.options.queue;
+        match change {
+            Change::Given(partitions) => {
+                tracing::info!(queue, ?partitions, "partitions came");
+                self.unknown.extend(partitions);
+                member.pause(self.paused || self.stopped);
+            }
+            Change::Gone(gone) => {
+                tracing::info!(queue, partitions = ?gone, "partitions went");
+                self.forget(&gone);
             }
         }
     }

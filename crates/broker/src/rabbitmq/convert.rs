@@ -48,7 +48,7 @@ pub(super) fn index(properties: &BasicProperties) -> Option<usize> {
 pub(super) fn message(properties: &BasicProperties, body: Vec<u8>) -> Message {
     let id = properties.message_id().as_ref();
     let id = id.map(|id| id.as_str().to_owned()).unwrap_or_default();
-    let mut headers = properties
+    let mut headers: Vec<_> = properties
         .headers()
         .iter()
         .flat_map(|table| table.inner())
@@ -211,10 +211,7 @@ mod tests {
         let expected = [
             ("simbdp-ordinal", HeaderValue::Long(0)),
             ("simbdp-source", HeaderValue::Text("direct:order-7".into())),
-            (
-                "simbdp-version",
-                HeaderValue::Long(1_700_000_000_123_000),
-            ),
+            ("simbdp-version", HeaderValue::Long(1_700_000_000_123_000)),
         ];
         assert_eq!(
             read.headers,

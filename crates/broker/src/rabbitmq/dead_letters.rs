@@ -20,6 +20,12 @@ use crate::dead_letters::{DeadLetter, DeadLetterError, DeadLetterReader, DeadLet
 
 /// Longest wait for one answer of the broker.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Letters that are given back before the queue is waited for: of more than 32 that are under way it would turn the order.
+const AT_A_TIME: usize = 16;
+/// Longest wait for them.
+const SETTLED: Duration = Duration::from_secs(1);
+/// How often they are looked for.
+const LOOK: Duration = Duration::from_millis(5);
 /// AMQP's reply code of a queue that is not there.
 const NOT_FOUND: u16 = 404;
 
@@ -69,6 +75,27 @@ async fn answer<T>(
     }
 }
 
+/// Letters that nobody holds.
+async fn waiting(channel: &Channel, queue: &str) -> Result<u64, DeadLetterError> {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+    Ok(answer(queue, declared).await?.message_count().into())
+}
+
+/// Waits until so many letters are back. Who reads or publishes at the same time can make it less: that is not waited for.
+async fn settled(channel: &Channel, queue: &str, expected: u64) -> Result<(), DeadLetterError> {
+    let looks = async {
+        while waiting(channel, queue).await? < expected {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    };
+    timeout(SETTLED, looks).await.unwrap_or(Ok(()))
+}
+
 #[async_trait]
 impl DeadLetters for RabbitDeadLetters {
     async fn open(&self, queue: &str) -> Result<Box<dyn DeadLetterReader>, DeadLetterError> {
@@ -76,12 +103,7 @@ impl DeadLetters for RabbitDeadLetters {
             .await
             .map_err(unavailable)?;
         let channel = answer(queue, connection.create_channel()).await?;
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
-        let waiting = answer(queue, declared).await?.message_count().into();
+        let waiting = waiting(&channel, queue).await?;
         Ok(Box::new(Reader {
             connection,
             channel,
@@ -135,8 +157,13 @@ impl DeadLetterReader for Reader {
             multiple: false,
             requeue: true,
         };
-        for tag in held {
-            answer(&queue, channel.basic_nack(tag, requeue)).await?;
+        let held: Vec<u64> = held.into_iter().collect();
+        for tags in held.chunks(AT_A_TIME) {
+            let before = waiting(&channel, &queue).await?;
+            for tag in tags {
+                answer(&queue, channel.basic_nack(*tag, requeue)).await?;
+            }
+            settled(&channel, &queue, before + tags.len() as u64).await?;
         }
         // Answered only after all that went before it on the channel.
         answer(&queue, channel.close(200, "read".into())).await?;

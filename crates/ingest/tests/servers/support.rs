@@ -160,8 +160,9 @@ pub struct Pipeline {
     pub gateway: Gateway,
     table: Arc<dyn Table>,
     broker_admin: Arc<dyn BrokerAdmin>,
+    pub broker: simbdp_broker::Connection,
     pub tenant: TenantName,
-    pipeline: PipelineName,
+    pub pipeline: PipelineName,
 }
 
 pub fn table() -> TableSpec {
@@ -239,6 +240,7 @@ impl Pipeline {
             gateway: Gateway::start().await,
             table: prepared,
             broker_admin: broker.admin,
+            broker: broker.connection,
             tenant,
             pipeline,
         }
