@@ -27,6 +27,9 @@ use crate::stream::{StreamApp, StreamLimits};
 use crate::tests::rig::{PREFETCH, Parts, ROWS_OF_A_BATCH, WRITES, World, table};
 use crate::totals::Counted;
 
+/// Seconds that a program has which is meant to take too long: on a busy machine others take one to start.
+pub const TIMEOUT: u32 = 5;
+
 /// A program as a tenant would have it, in the container that its launcher is the first process of.
 pub struct Program {
     pub directory: TempDir,
