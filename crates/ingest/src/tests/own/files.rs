@@ -9,7 +9,7 @@ use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::FileWork;
 use simbdp_coredms::ledger::{Outcome, Totals};
 
-use super::rig::{Program, TIMEOUT};
+use super::rig::{Program, a_short_time};
 use crate::shutdown::Shutdown;
 use crate::staging_client::StagingError;
 use crate::tests::fakes::{Event, Mishap};
@@ -153,11 +153,6 @@ async fn misbehaves(output: AppOutput, bad: &str, edit: impl FnOnce(&mut Program
     assert_eq!(outcome.state, FileState::Failed, "{outcome:?}");
     assert!(world.ledger.attempts.lock().unwrap().is_empty());
     outcome
-}
-
-fn a_short_time(program: &mut Program) {
-    program.timeout_seconds = TIMEOUT;
-    program.max_attempts = 1;
 }
 
 fn once(program: &mut Program) {
