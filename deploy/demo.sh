@@ -18,7 +18,7 @@ run() {
 }
 
 say "the command line, and the real input"
-cargo build --quiet --workspace --bins --profile "$profile" ${CARGO_FEATURES:+--features "$CARGO_FEATURES"}
+cargo build --quiet --workspace --bins ${CARGO_TESTS:+--tests} --profile "$profile" ${CARGO_FEATURES:+--features "$CARGO_FEATURES"}
 install -m 0755 "${CARGO_TARGET_DIR:-target}/${profile/#dev/debug}/simbdp" .local/bin/simbdp
 ln -sf simbdp .local/bin/kubectl-simbdp
 deploy/data.sh

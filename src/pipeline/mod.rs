@@ -18,6 +18,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use simbdp_api::IngestPipeline;
 
 use crate::activation::workload;
+use crate::apply::ApplyError;
 use crate::context::Context;
 use crate::controller_runtime::{Controller, Teardown, Told};
 use crate::error::Failure;
@@ -29,8 +30,8 @@ use status::{Apps, Observed, Parts};
 
 /// Figures are looked at this often.
 const FIGURES: Duration = Duration::from_secs(10);
-/// A gateway is loading, which nothing tells the API server.
-const LOADING: Duration = Duration::from_secs(2);
+/// A gateway is loading or an ingest app stops, which nothing tells the operator.
+const CHANGING: Duration = Duration::from_secs(2);
 
 /// An ingest app that is not ready after so many seconds has something wrong with it.
 const STARTING_SECONDS: i64 = 60;
@@ -92,7 +93,11 @@ impl Controller for PipelineController {
 
     fn resync(observed: &Observed) -> Duration {
         match observed {
-            Observed::Applied(parts) if parts.accepting() != Stage::Done => LOADING,
+            Observed::Applied(parts)
+                if parts.accepting() != Stage::Done || parts.apps.former > 0 =>
+            {
+                CHANGING
+            }
             _ => FIGURES,
         }
     }
@@ -134,7 +139,7 @@ async fn observe_or_apply(
         }
         false => (String::new(), observe::ingest(applier, valid).await?),
     };
-    parts.apps = apps(ctx, valid, ingest.as_ref()).await;
+    parts.apps = apps(ctx, valid, ingest.as_ref()).await?;
     parts.loaded = observe::loaded(ctx, valid, found.gateway_replicas, access, &revision).await;
     if let Some(broker) = &found.broker {
         parts.backlog = external::totals(ctx, valid, broker)
@@ -149,11 +154,14 @@ async fn apps(
     ctx: &Context,
     valid: &validate::ValidatedPipeline,
     ingest: Option<&Deployment>,
-) -> Apps {
-    let (declared, ready) = match ingest {
-        Some(ingest) => (workload::replicas(ingest), status::ready_apps(ingest)),
-        None => (0, 0),
+) -> Result<Apps, ApplyError> {
+    let Some(ingest) = ingest else {
+        return Ok(Apps {
+            least: valid.bounds.min,
+            ..Apps::default()
+        });
     };
+    let (declared, ready) = (workload::replicas(ingest), status::ready_apps(ingest));
     let what = format!("starting/{}", valid.owner.uid);
     let overdue = match declared > 0 && ready == 0 {
         true => {
@@ -165,10 +173,11 @@ async fn apps(
             false
         }
     };
-    Apps {
+    Ok(Apps {
         least: valid.bounds.min,
         declared,
         ready,
+        former: observe::former_apps(ctx, valid, ingest).await?,
         overdue,
-    }
+    })
 }

@@ -81,6 +81,8 @@ pub struct Apps {
     pub declared: u16,
     /// How many are ready.
     pub ready: i32,
+    /// How many are not of this declaration, and take work until they have stopped.
+    pub former: usize,
     /// Whether some should have been ready for a while and none is.
     pub overdue: bool,
 }
@@ -122,14 +124,16 @@ impl Parts {
             least,
             declared,
             ready,
+            former,
             overdue,
         } = self.apps;
         match (self.paused, ready) {
-            (Some(why), 0) => Stage::waiting(PAUSED, format!("{KEPT}; {why}")),
-            (Some(why), left) => Stage::waiting("Pausing", pausing(left, why)),
+            (Some(why), _) if former > 0 => Stage::waiting("Pausing", pausing(former, why)),
+            (Some(why), _) => Stage::waiting(PAUSED, format!("{KEPT}; {why}")),
             (None, 0) if least > 0 || (declared > 0 && overdue) => {
                 Stage::waiting("NoIngestApp", NO_APP)
             }
+            (None, _) if former > 0 => Stage::waiting("RollingOut", rolling_out(former)),
             _ => Stage::Done,
         }
     }
@@ -139,12 +143,13 @@ impl Parts {
         let Apps {
             declared,
             ready,
+            former,
             overdue,
             ..
         } = self.apps;
         match (self.paused, &self.backlog, declared, ready) {
-            (Some(why), _, _, 0) => Fact::not(ACTIVE, PAUSED, &format!("{KEPT}; {why}")),
-            (Some(why), _, _, left) => Fact::not(ACTIVE, "Pausing", &pausing(left, why)),
+            (Some(why), ..) if former > 0 => Fact::not(ACTIVE, "Pausing", &pausing(former, why)),
+            (Some(why), ..) => Fact::not(ACTIVE, PAUSED, &format!("{KEPT}; {why}")),
             (None, Err(error), ..) => Fact::unknown(
                 ACTIVE,
                 "BrokerNotAsked",
@@ -166,8 +171,14 @@ impl Parts {
 
 const NO_APP: &str = "no ingest app is ready; if this stays, see `kubectl describe` of its Deployment and its pods' logs";
 
-fn pausing(left: i32, why: &str) -> String {
+fn pausing(left: usize, why: &str) -> String {
     format!("{left} ingest apps finish or hand back what they hold; {why}")
+}
+
+fn rolling_out(former: usize) -> String {
+    format!(
+        "{former} ingest apps of the former declaration take work until new ones are ready and they have stopped; if this stays, see `kubectl describe` of the Deployment and its pods' logs"
+    )
 }
 
 fn idle(totals: &QueueTotals) -> Fact {
@@ -248,7 +259,7 @@ fn mode(pipeline: &IngestPipeline) -> &'static str {
 fn facts(parts: &Parts) -> Vec<Fact> {
     let (accepting, consuming) = (parts.accepting(), parts.consuming());
     let before = [&parts.table, &parts.queues, &accepting];
-    let rests = parts.apps.ready == 0 && before.iter().all(|stage| **stage == Stage::Done);
+    let rests = parts.apps.former == 0 && before.iter().all(|stage| **stage == Stage::Done);
     let mut facts = match parts.paused.filter(|_| rests) {
         Some(why) => resting(why),
         None => whole(

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use simbdp_api::wire::config::PipelineConfig;
 use simbdp_api::wire::internal::LoadedPipeline;
-use simbdp_api::{IngestPipeline, Tenant};
+use simbdp_api::{IngestPipeline, Tenant, labels};
 use simbdp_operator::pipeline::PipelineController;
 use simbdp_operator::pipeline::status::{ACCEPTING, ACTIVE, QUEUES_READY, TABLE_READY};
 use simbdp_operator::tenant::TenantController;
@@ -383,6 +383,33 @@ async fn a_drained_pipeline_goes_whatever_comes_into_its_queue_afterwards() {
     run_until(&world, "p", async || gone(&world, "p").await).await;
     let broker = world.brokers.states().into_values().next().unwrap();
     assert!(broker.vhosts["tenant-drained"].queues.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_is_not_ready_while_a_former_app_of_its_own_may_take_work() {
+    let world = with_pipeline("former", json!({})).await;
+    let namespace = world.tenant_namespace();
+    let apps: Api<Deployment> = Api::namespaced(world.client.clone(), &namespace);
+    let ingest = apps.get("ingest-p").await.unwrap().spec.unwrap();
+    let former: Pod = serde_json::from_value(json!({
+        "metadata": {
+            "name": "ingest-p-former",
+            "labels": ingest.selector.match_labels,
+            "annotations": {labels::CONFIG_DIGEST: "another"},
+        },
+        "spec": {"containers": [{"name": "ingest", "image": "example/simbdp:1"}]},
+    }))
+    .unwrap();
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), &namespace);
+    pods.create(&PostParams::default(), &former).await.unwrap();
+    run_until(&world, "p", async || {
+        condition(&world, &namespace, "p", "Ready").await.1 == "RollingOut"
+    })
+    .await;
+
+    let at_once = DeleteParams::default().grace_period(0);
+    pods.delete("ingest-p-former", &at_once).await.unwrap();
+    ready(&world, "p").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,10 +54,10 @@ fn parts() -> Parts {
 
 #[test]
 fn a_pipeline_that_is_paused_rests_when_its_apps_have_stopped() {
-    let paused = |ready| Parts {
+    let paused = |former| Parts {
         paused: Some("set it to false"),
         apps: Apps {
-            ready,
+            former,
             ..Apps::default()
         },
         ..parts()
@@ -171,6 +171,16 @@ fn whatever_is_missing_is_the_reason_why_it_is_not_ready() {
                 ..parts()
             },
             "NoIngestApp",
+        ),
+        (
+            Parts {
+                apps: Apps {
+                    former: 1,
+                    ..Apps::default()
+                },
+                ..parts()
+            },
+            "RollingOut",
         ),
     ] {
         assert_eq!(ready_reason(parts), reason);

@@ -9,7 +9,7 @@ use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::FileWork;
 use simbdp_coredms::ledger::{Outcome, Totals};
 
-use super::rig::Program;
+use super::rig::{Program, a_short_time};
 use crate::shutdown::Shutdown;
 use crate::staging_client::StagingError;
 use crate::tests::fakes::{Event, Mishap};
@@ -155,11 +155,6 @@ async fn misbehaves(output: AppOutput, bad: &str, edit: impl FnOnce(&mut Program
     outcome
 }
 
-fn one_second(program: &mut Program) {
-    program.timeout_seconds = 1;
-    program.max_attempts = 1;
-}
-
 fn once(program: &mut Program) {
     program.max_attempts = 1;
 }
@@ -191,10 +186,10 @@ async fn rows_of_one_that_fails_are_not_counted_and_its_reject_file_is_none() {
 #[tokio::test]
 async fn one_that_hangs_is_ended_in_time() {
     for output in [AppOutput::Rows, AppOutput::None] {
-        let outcome = misbehaves(output, "sleep 1000", one_second).await;
+        let outcome = misbehaves(output, "sleep 1000", a_short_time).await;
         let error = outcome.error.unwrap();
         assert!(
-            error.contains("took longer than 1 s (app.timeoutSeconds)"),
+            error.contains("took longer than 5 s (app.timeoutSeconds)"),
             "{error}"
         );
     }
@@ -203,15 +198,15 @@ async fn one_that_hangs_is_ended_in_time() {
 #[tokio::test]
 async fn one_that_closes_its_output_and_hangs_is_ended_in_time() {
     let bad = "exec >&- 2>&-; sleep 1000";
-    let outcome = misbehaves(AppOutput::Rows, bad, one_second).await;
-    assert!(outcome.error.unwrap().contains("took longer than 1 s"));
+    let outcome = misbehaves(AppOutput::Rows, bad, a_short_time).await;
+    assert!(outcome.error.unwrap().contains("took longer than 5 s"));
 }
 
 #[tokio::test]
 async fn one_that_ignores_sigterm_is_killed() {
     let bad = "trap '' TERM; (trap '' TERM; sleep 1000) & while :; do sleep 1000; done";
-    let outcome = misbehaves(AppOutput::None, bad, one_second).await;
-    assert!(outcome.error.unwrap().contains("took longer than 1 s"));
+    let outcome = misbehaves(AppOutput::None, bad, a_short_time).await;
+    assert!(outcome.error.unwrap().contains("took longer than 5 s"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use simbdp_broker::queue::HeaderValue;
 use simbdp_coredms::ledger::Totals;
 use simbdp_coredms::store::StoreError;
 
-use super::rig::Program;
+use super::rig::{Program, a_short_time};
 use crate::shutdown::Shutdown;
 use crate::tests::fakes::{FakeTable, has_key};
 use crate::tests::rig::{VERSION, World, header, message};
@@ -149,32 +149,20 @@ async fn one_that_dies_takes_no_other_message_with_it() {
 
 #[tokio::test]
 async fn one_that_hangs_with_a_message_is_ended_in_time() {
-    let reason = misbehaves("time.sleep(1000)", |program| {
-        program.timeout_seconds = 1;
-        program.max_attempts = 1;
-    })
-    .await;
-    assert!(reason.contains("did not answer within 1 s"), "{reason}");
+    let reason = misbehaves("time.sleep(1000)", a_short_time).await;
+    assert!(reason.contains("did not answer within 5 s"), "{reason}");
 }
 
 #[tokio::test]
 async fn one_that_passes_over_a_message_is_found_by_its_oldest() {
-    let reason = misbehaves("pass", |program| {
-        program.timeout_seconds = 1;
-        program.max_attempts = 1;
-    })
-    .await;
-    assert!(reason.contains("did not answer within 1 s"), "{reason}");
+    let reason = misbehaves("pass", a_short_time).await;
+    assert!(reason.contains("did not answer within 5 s"), "{reason}");
 }
 
 #[tokio::test]
 async fn one_that_ignores_signals_is_killed() {
     let bad = "signal.signal(signal.SIGTERM,signal.SIG_IGN); time.sleep(1000)";
-    let reason = misbehaves(bad, |program| {
-        program.timeout_seconds = 1;
-        program.max_attempts = 1;
-    })
-    .await;
+    let reason = misbehaves(bad, a_short_time).await;
     assert!(reason.contains("did not answer"), "{reason}");
 }
 
@@ -210,12 +198,8 @@ async fn one_that_prints_garbage_or_floods_fails_its_message() {
 
 #[tokio::test]
 async fn one_that_reads_nothing_more_but_answers_fails_what_it_has_not_answered() {
-    let reason = misbehaves("os.close(0); time.sleep(1000)", |program| {
-        program.timeout_seconds = 1;
-        program.max_attempts = 1;
-    })
-    .await;
-    assert!(reason.contains("did not answer within 1 s"), "{reason}");
+    let reason = misbehaves("os.close(0); time.sleep(1000)", a_short_time).await;
+    assert!(reason.contains("did not answer within 5 s"), "{reason}");
 }
 
 #[tokio::test]

@@ -27,6 +27,12 @@ use crate::stream::{StreamApp, StreamLimits};
 use crate::tests::rig::{PREFETCH, Parts, ROWS_OF_A_BATCH, WRITES, World, table};
 use crate::totals::Counted;
 
+/// For a program that is meant to take too long. Not a second: on a busy machine any takes that to start.
+pub fn a_short_time(program: &mut Program) {
+    program.timeout_seconds = 5;
+    program.max_attempts = 1;
+}
+
 /// A program as a tenant would have it, in the container that its launcher is the first process of.
 pub struct Program {
     pub directory: TempDir,
