@@ -92,7 +92,7 @@ if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
 fi
 phase "chart"
 # Brokers of three nodes: one of them is killed. That one is enough is what the loopback has shown.
-deploy/install.sh --set defaultBroker.nodes=3 --set defaultBroker.resources.requests.cpu=50m
+deploy/install.sh --set defaultBroker.nodes=3 --set defaultBroker.profile=Development --set defaultBroker.resources.requests.cpu=50m
 
 phase "on the cluster"
 cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=8 "${left_out[@]}"

@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 use simbdp_api::Broker;
 use simbdp_api::broker::BrokerType;
+use simbdp_api::common::Profile;
 
 use crate::coredms::validate::{Invalid as Quantity, bytes, cpu};
 use crate::error::{Class, Classified};
@@ -84,6 +85,8 @@ pub struct ValidatedBroker {
     pub broker_type: BrokerType,
     /// Nodes.
     pub nodes: u16,
+    /// Whether no two nodes may run on one machine.
+    pub apart: bool,
     /// The object: owner of what is built.
     pub object: Broker,
     /// Name.
@@ -110,6 +113,7 @@ pub fn validate(broker: &Broker) -> Result<ValidatedBroker, Invalid> {
     Ok(ValidatedBroker {
         broker_type: broker.spec.broker_type,
         nodes: broker.spec.nodes,
+        apart: broker.spec.profile == Profile::Production,
         object: broker.clone(),
         name: broker.name_any(),
         version: broker.spec.version().to_owned(),

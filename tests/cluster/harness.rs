@@ -131,7 +131,7 @@ impl Cluster {
             "apiVersion": "simbdp.dev/v1alpha1", "kind": "Broker",
             "metadata": {"name": KAFKA, "labels": {TEST_LABEL: "true"}},
             "spec": {
-                "type": "Kafka", "nodes": 3, "storage": {"size": "1Gi"}, "maxQueueSize": "64Mi",
+                "type": "Kafka", "nodes": 3, "profile": "Development", "storage": {"size": "1Gi"}, "maxQueueSize": "64Mi",
                 "resources": {"requests": {"cpu": "20m", "memory": "384Mi"}, "limits": {"memory": "768Mi"}},
             },
         });

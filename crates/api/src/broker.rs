@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Conditions, Quantity, Resources, StorageSpec};
+use crate::common::{Conditions, Profile, Quantity, Resources, StorageSpec};
 
 /// What is declared of a broker.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -58,6 +58,9 @@ pub struct BrokerSpec {
     #[serde(default = "default_nodes")]
     #[schemars(extend("enum" = [1, 3]))]
     pub nodes: u16,
+    /// Production: no two nodes of it run on one machine. Development: they may. What is stored is the same.
+    #[serde(default)]
+    pub profile: Profile,
     /// Volume of a node.
     pub storage: StorageSpec,
     /// Resources of a node.

@@ -115,7 +115,7 @@ impl Engine {
     }
 }
 
-/// How a database is run.
+/// How servers are run.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Profile {
     /// Small memory, fast start, replicas may share a node. Loses acknowledged writes when all replicas die at once.

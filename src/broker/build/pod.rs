@@ -51,7 +51,10 @@ pub fn build(broker: &ValidatedBroker, platform: &Platform) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(restricted_pod(user)),
-        affinity: Some(apart(&node_labels(broker.broker_type, &broker.name), true)),
+        affinity: Some(apart(
+            &node_labels(broker.broker_type, &broker.name),
+            broker.apart,
+        )),
         termination_grace_period_seconds: Some(120),
         init_containers: Some(init_containers),
         containers: vec![server],

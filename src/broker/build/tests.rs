@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::super::validate::validate;
 use super::*;
+use crate::objects::apart;
 
 fn prepared(password: &str) -> Resources<Prepared> {
     built(
@@ -120,4 +121,16 @@ fn what_three_nodes_of_a_rabbitmq_have_more() {
     assert_eq!(spec.pod_management_policy.as_deref(), Some("Parallel"));
     let pod = spec.template.spec.unwrap();
     insta::assert_yaml_snapshot!(text(&pod.containers[0].lifecycle));
+}
+
+#[test]
+fn nodes_share_a_machine_in_development_alone() {
+    let affinity = |profile: &str| {
+        let spec = json!({"nodes": 3, "profile": profile, "storage": {"size": "1Gi"}});
+        let spec = built(spec, "generated").nodes.spec.unwrap();
+        spec.template.spec.unwrap().affinity
+    };
+    let labels = node_labels(BrokerType::RabbitMQ, "default");
+    assert_eq!(affinity("Production"), Some(apart(&labels, true)));
+    assert_eq!(affinity("Development"), Some(apart(&labels, false)));
 }
