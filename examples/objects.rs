@@ -29,7 +29,10 @@ fn main() -> anyhow::Result<()> {
     let brokers: Vec<Broker> = all(&declared, "Broker")?;
     let shared: Vec<CoreDms> = all(&declared, "CoreDms")?;
     let mut objects = Vec::new();
-    for broker in &brokers {
+    for broker in brokers
+        .iter()
+        .filter(|broker| broker.spec.external.is_none())
+    {
         objects.extend(of_broker(broker)?);
     }
     for coredms in &shared {

@@ -1,4 +1,4 @@
-//! Cleanup [IO]: a Broker goes when no tenant has queues in it; then node, volume, Secrets.
+//! Cleanup [IO]: a Broker goes when no tenant has queues in it; then node, volume, Secrets. In an external one nothing is touched.
 
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ pub async fn cleanup(
             message: in_use(&users),
             again: IN_USE_AGAIN,
         });
+    }
+    if broker.spec.external.is_some() {
+        return Ok(Teardown::Done);
     }
     let namespace = Some(namespace);
     let labels = selector_text(&node_labels(broker.spec.broker_type, &name));

@@ -3,16 +3,17 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use simbdp_api::Broker;
 use simbdp_broker::admin::ManagementConnection;
 
 use super::build::owned;
 use super::error::Error;
 use super::names;
+use super::place::BrokerPlace;
 use super::validate::ValidatedBroker;
 use crate::apply::{Applier, ApplyError, text};
 use crate::context::Context;
+use crate::login::{self, NoLogin};
 
 /// What a broker is built and asked with. Never logged: `Debug` is not derived.
 #[derive(Clone, Default)]
@@ -43,8 +44,8 @@ pub fn secrets(
     };
     let nodes = [(names::nodes_secret_key(broker.broker_type), fresh())];
     let login = [
-        (names::USERNAME, names::ADMIN.to_owned()),
-        (names::PASSWORD, fresh()),
+        (login::USERNAME, names::ADMIN.to_owned()),
+        (login::PASSWORD, fresh()),
     ];
     [
         secret(
@@ -78,27 +79,26 @@ pub async fn ensure(
         })
     };
     Ok(Credentials {
-        password: entry(&admin, names::PASSWORD)?,
+        password: entry(&admin, login::PASSWORD)?,
         nodes: entry(&nodes, names::nodes_secret_key(broker.broker_type))?,
     })
 }
 
-/// Where a Broker's administrator finds it and who logs in; [`None`] while its administrator has no Secret.
+/// Where a Broker's administrator finds it and who logs in.
 pub async fn management(
     ctx: &Context,
     broker: &Broker,
-) -> Result<Option<ManagementConnection>, ApplyError> {
-    let name = broker.name_any();
+) -> Result<Result<ManagementConnection, NoLogin>, ApplyError> {
+    let place = BrokerPlace::of(broker);
     let namespace = &ctx.identity.namespace;
-    let secret = ctx
-        .applier(super::MANAGER)
-        .get::<Secret>(Some(namespace), &names::admin_secret(&name))
-        .await?;
-    Ok(secret.and_then(|secret| {
-        Some(ManagementConnection {
-            url: names::management_url(broker.spec.broker_type, &name, namespace),
-            username: text(&secret, names::USERNAME)?,
-            password: text(&secret, names::PASSWORD)?,
-        })
+    let (name, author) = place.secret();
+    let applier = ctx.applier(super::MANAGER);
+    let secret = applier.get::<Secret>(Some(namespace), &name).await?;
+    let login = login::read(secret.as_ref(), (namespace, &name), author);
+    Ok(login.map(|(username, password)| ManagementConnection {
+        url: place.management_url(namespace),
+        username,
+        password,
+        tls: place.tls().cloned(),
     }))
 }

@@ -23,10 +23,6 @@ pub const AMQP_PORT: u16 = 5672;
 pub const MANAGEMENT_PORT: u16 = 15672;
 /// Prometheus metrics.
 pub const METRICS_PORT: u16 = 15692;
-/// Key of the name in the administrator's Secret.
-pub const USERNAME: &str = "username";
-/// Key of the password in the administrator's Secret.
-pub const PASSWORD: &str = "password";
 /// Key of the Erlang cookie in its Secret, and its file's name.
 pub const COOKIE: &str = ".erlang.cookie";
 

@@ -33,6 +33,11 @@ impl Observed {
     pub fn ready(&self) -> usize {
         self.nodes.iter().filter(|node| node.ready).count()
     }
+
+    /// Whether these are the most of all nodes, without which nothing is taken.
+    pub fn has_quorum(&self) -> bool {
+        self.ready() > self.wanted / 2
+    }
 }
 
 /// Looks at nodes and, when one is ready, asks the broker for its version.
@@ -67,6 +72,7 @@ pub async fn observe(
             url: names::management_url(broker.broker_type, &broker.name, namespace),
             username: names::ADMIN.to_owned(),
             password: credentials.password,
+            tls: None,
         };
         let asked = async { ctx.broker.connect(&connection).await?.version().await };
         observed.answer = Some(asked.await);

@@ -2,7 +2,9 @@
 
 use simbdp_api::{Broker, BrokerStatus};
 
+use super::Seen;
 use super::error::{Error, broker_reason};
+use super::external;
 use super::observe::Observed;
 use crate::conditions::{Fact, Facts, READY, RECONCILING, STALLED, ready, reconciling, stalled};
 use crate::controller_runtime::Teardown;
@@ -17,16 +19,26 @@ pub const TEARING_DOWN: &str = "TearingDown";
 pub const IN_USE: &str = "InUse";
 
 /// Status of a Broker after a reconcile.
-pub fn status(broker: &Broker, outcome: &Result<Observed, Error>) -> (BrokerStatus, Facts) {
+pub fn status(broker: &Broker, outcome: &Result<Seen, Error>) -> (BrokerStatus, Facts) {
     match outcome {
-        Ok(observed) => {
+        Ok(Seen::External(observed)) => external::status(broker, observed),
+        Ok(Seen::Nodes(observed)) => {
+            let before = broker
+                .status
+                .as_ref()
+                .and_then(|status| status.version.clone());
+            let said = observed
+                .answer
+                .as_ref()
+                .and_then(|answer| answer.clone().ok());
             let status = BrokerStatus {
+                version: said.or(before),
                 nodes: Some(format!("{}/{}", observed.ready(), observed.wanted)),
                 endpoint: Some(observed.endpoint.clone()),
                 ..Default::default()
             };
             let mut facts = node_facts(broker, observed);
-            facts.extend(default_fact(broker, observed));
+            facts.extend(default_fact(broker, &observed.other_defaults));
             (status, Facts::replacing(facts))
         }
         Err(error) => {
@@ -71,6 +83,14 @@ pub fn teardown_status(
 fn node_facts(broker: &Broker, observed: &Observed) -> Vec<Fact> {
     let problems = explain(&observed.nodes);
     match &observed.answer {
+        Some(_) if !observed.has_quorum() => reconciling(
+            serious(&observed.nodes).unwrap_or("NoQuorum"),
+            &format!(
+                "{} of {} nodes are ready, and queues are taken while most are: {problems}",
+                observed.ready(),
+                observed.wanted
+            ),
+        ),
         Some(Ok(version)) => ready(&format!(
             "{} {version} answers; {}",
             broker.spec.broker_type.as_str(),
@@ -95,8 +115,9 @@ fn what_survives(observed: &Observed) -> &'static str {
     }
 }
 
-fn default_fact(broker: &Broker, observed: &Observed) -> Option<Fact> {
-    let others = observed.other_defaults.join(", ");
+/// Whether tenants that name no Broker get this one.
+pub fn default_fact(broker: &Broker, others: &[String]) -> Option<Fact> {
+    let others = others.join(", ");
     match (broker.spec.default, others.is_empty()) {
         (false, _) => None,
         (true, true) => Some(Fact::is(

@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use kube::ResourceExt;
-use simbdp_api::broker::BrokerType;
 use simbdp_api::common::{Engine, ObjectRef, Quantity, QuantityError, StorageSpec};
 use simbdp_api::coredms::CoreDmsSpec;
 use simbdp_api::names::{NameError, TenantName};
@@ -16,6 +14,7 @@ use simbdp_api::{Broker, Tenant};
 pub use self::broker::max_queue_bytes;
 use super::build::gateway;
 use super::namespace::Current;
+use crate::broker::place::BrokerPlace;
 use crate::coredms::validate::{self as coredms, MemberNeeds};
 use crate::error::Classified;
 use crate::objects;
@@ -27,10 +26,8 @@ pub struct ValidatedTenant {
     pub name: TenantName,
     /// The tenant's database.
     pub coredms: Database,
-    /// Name of the Broker that holds the tenant's queues.
-    pub broker: String,
-    /// Its kind.
-    pub broker_type: BrokerType,
+    /// The broker that holds the tenant's queues.
+    pub broker: BrokerPlace,
     /// Most bytes of a queue there.
     pub max_queue_bytes: u64,
     /// Who may use the gateway.
@@ -253,15 +250,11 @@ pub fn validate(
     check_quota(&spec.quota, members(&database)?, &gateway)?;
     let asked = spec.broker.reference.as_ref().map(|r| r.name.as_str());
     let broker = broker::choose(&name, asked, brokers, current.broker.as_deref())?;
-    let found = brokers.iter().find(|found| found.name_any() == broker);
     Ok(ValidatedTenant {
         name,
         coredms: database,
-        broker,
-        broker_type: found
-            .map(|found| found.spec.broker_type)
-            .unwrap_or_default(),
-        max_queue_bytes: found.map_or(u64::MAX, max_queue_bytes),
+        broker: BrokerPlace::of(broker),
+        max_queue_bytes: max_queue_bytes(broker),
         users: spec.users.clone(),
         quota: spec.quota.clone(),
         ceilings: ceilings(tenant)?,

@@ -1,11 +1,11 @@
-//! An external CoreDms: a database that somebody else runs, and that is reached over TLS alone. What is wrong with the
-//! connection is told, tenants come and go, and all that others have there stays as it was.
+//! An external CoreDms and an external Broker: somebody else runs them, and they are reached over TLS alone. What is wrong with
+//! a connection is told, tenants come and go, and all that others have there stays as it was.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use simbdp_api::CoreDms;
 use simbdp_api::common::Engine;
+use simbdp_api::{Broker, CoreDms};
 
 use crate::elsewhere::{Elsewhere, PASSWORD, USER};
 use crate::harness::{Cluster, QUICK, SLOW, TestTenant, condition, eventually};
@@ -32,14 +32,19 @@ async fn tenants_come_and_go(engine: Engine) {
     turns::with(OWN).await;
     let elsewhere = Elsewhere::start(engine).await;
     let before = elsewhere.content().await;
+    let before_in_broker = elsewhere.broker.content().await;
 
     declare(&cluster, &elsewhere, None).await;
-    let said = told(&cluster, "TlsFailed").await;
-    assert!(
-        said.contains("it speaks TLS, and this connection does not"),
-        "{said}"
-    );
-    assert!(said.contains("spec.external.tls"), "{said}");
+    for said in [
+        told(&cluster, "TlsFailed").await,
+        told_of_broker(&cluster, &elsewhere, "TlsFailed").await,
+    ] {
+        let fault = "it speaks TLS, and this connection does not";
+        assert!(
+            said.contains(fault) && said.contains("spec.external.tls"),
+            "{said}"
+        );
+    }
     declare(
         &cluster,
         &elsewhere,
@@ -47,10 +52,12 @@ async fn tenants_come_and_go(engine: Engine) {
     )
     .await;
     told(&cluster, "Answers").await;
+    told_of_broker(&cluster, &elsewhere, "Ready").await;
 
     let tenant = TestTenant::own("guest", engine).await;
     let spec = json!({
         "coredms": {"engine": engine, "placement": "Shared", "ref": {"name": NAME}},
+        "broker": {"ref": {"name": NAME}},
         "users": [{"name": "loader", "role": "Writer"}],
         "gateway": {"replicas": 1, "staging": {"size": "1Gi"}},
         "deletionPolicy": "Delete",
@@ -85,7 +92,11 @@ async fn tenants_come_and_go(engine: Engine) {
     let databases = databases(&cluster);
     databases.delete(NAME, &parameters).await.unwrap();
     gone("the CoreDms", || databases.get_opt(NAME)).await;
+    let brokers = brokers(&cluster);
+    brokers.delete(NAME, &parameters).await.unwrap();
+    gone("the Broker", || brokers.get_opt(NAME)).await;
     assert_eq!(elsewhere.content().await, before);
+    assert_eq!(elsewhere.broker.content().await, before_in_broker);
     cluster
         .secrets(OPERATOR)
         .delete(NAME, &parameters)
@@ -122,6 +133,41 @@ async fn declare(cluster: &Cluster, elsewhere: &Elsewhere, tls: Option<Value>) {
         .patch(NAME, &parameters, &Patch::Apply(object))
         .await;
     applied.unwrap();
+
+    let broker = &elsewhere.broker;
+    external["addresses"] = json!(broker.addresses);
+    if let Some(url) = &broker.management_url {
+        external["managementUrl"] = match external.get("tls") {
+            Some(_) => json!(url),
+            None => json!(url.replace("https://", "http://")),
+        };
+    }
+    let object = json!({
+        "apiVersion": "simbdp.dev/v1alpha1", "kind": "Broker", "metadata": {"name": NAME},
+        "spec": {"type": broker.kind, "external": external},
+    });
+    let applied = brokers(cluster)
+        .patch(NAME, &parameters, &Patch::Apply(object))
+        .await;
+    applied.unwrap();
+}
+
+fn brokers(cluster: &Cluster) -> Api<Broker> {
+    Api::all(cluster.client.clone())
+}
+
+/// Waits until the Broker's condition `Ready` has a reason, and returns its message.
+async fn told_of_broker(cluster: &Cluster, elsewhere: &Elsewhere, reason: &str) -> String {
+    let what = format!("Ready of {} says {reason}", elsewhere.broker.kind);
+    eventually(&what, SLOW, || async {
+        let broker = brokers(cluster).get(NAME).await.unwrap();
+        let conditions = broker.status.unwrap_or_default().conditions;
+        match condition(&conditions, "Ready") {
+            Some((_, found, message)) if found == reason => Ok(message),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
 }
 
 /// Waits until the database's condition has a reason, and returns its message.

@@ -14,6 +14,7 @@ mod cli;
 mod database;
 mod deletion;
 mod elsewhere;
+mod elsewhere_brokers;
 mod external;
 mod harness;
 mod isolation;

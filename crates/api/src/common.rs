@@ -125,6 +125,17 @@ pub enum Profile {
     Production,
 }
 
+/// TLS to servers that the operator does not run.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// Certificates, in PEM, of the authorities that the servers' certificates may be of; those that web browsers
+    /// trust when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    pub trust_bundle: Option<String>,
+}
+
 /// A volume per replica.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

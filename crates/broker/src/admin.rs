@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::Url;
+use simbdp_tls::Trust;
+
+use crate::kafka;
 
 /// A failure of an administrative call.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -11,6 +15,9 @@ pub enum AdminError {
     /// Nobody answers; try again later.
     #[error("the broker does not answer: {0}")]
     Unavailable(String),
+    /// TLS with it fails.
+    #[error("TLS with the broker fails: {0}")]
+    Tls(String),
     /// The broker refuses the login.
     #[error("the broker refuses the login of `{username}`")]
     LoginRefused {
@@ -31,12 +38,32 @@ pub enum AdminError {
 #[derive(Clone)]
 pub struct ManagementConnection {
     /// Base URL of RabbitMQ's management API, e.g. `http://broker.simbdp-system.svc:15672`; or addresses of a Kafka,
-    /// e.g. `kafka://broker.simbdp-system.svc:9092`.
+    /// e.g. `kafka://broker.simbdp-system.svc:9092`. With TLS the former is `https://`, the latter the same.
     pub url: String,
     /// Administrator.
     pub username: String,
     /// Password.
     pub password: String,
+    /// Whose certificates are believed; [`None`] without TLS.
+    pub tls: Option<Trust>,
+}
+
+impl ManagementConnection {
+    /// `host:port` of each address in the URL; none where it is no URL.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        if let Ok((addresses, _)) = kafka::administrator(self) {
+            return addresses;
+        }
+        let url = Url::parse(&self.url).ok();
+        let endpoint = url.and_then(|url| {
+            Some(format!(
+                "{}:{}",
+                url.host_str()?,
+                url.port_or_known_default()?
+            ))
+        });
+        endpoint.into_iter().collect()
+    }
 }
 
 /// A tenant's virtual host, its user and its limits.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use simbdp_api::broker::BrokerType;
+use simbdp_tls::{Address, fault};
 
 use crate::admin::{AdminConnector, AdminError, BrokerAdmin, ManagementConnection};
 use crate::dead_letters::DeadLetters;
@@ -17,19 +18,10 @@ use crate::source::{SourceError, broker_type};
 use crate::{Connection, ConnectionSource, Consumer, Publisher};
 
 /// Logs in to brokers of any kind.
+#[derive(Default)]
 pub struct Connectors {
     rabbitmq: RabbitConnector,
     kafka: KafkaConnector,
-}
-
-impl Connectors {
-    /// Fails only when TLS cannot be set up.
-    pub fn new() -> Result<Self, AdminError> {
-        Ok(Self {
-            rabbitmq: RabbitConnector::new()?,
-            kafka: KafkaConnector,
-        })
-    }
 }
 
 #[async_trait]
@@ -38,11 +30,17 @@ impl AdminConnector for Connectors {
         &self,
         connection: &ManagementConnection,
     ) -> Result<Arc<dyn BrokerAdmin>, AdminError> {
-        if connection.url.starts_with(kafka::SCHEME) {
-            self.kafka.connect(connection).await
-        } else {
-            self.rabbitmq.connect(connection).await
-        }
+        let connected = match connection.url.starts_with(kafka::SCHEME) {
+            true => self.kafka.connect(connection).await,
+            false => self.rabbitmq.connect(connection).await,
+        };
+        let failed = match connected {
+            Err(error @ (AdminError::Unavailable(_) | AdminError::Refused { .. })) => error,
+            other => return other,
+        };
+        let endpoints = connection.endpoints();
+        let fault = fault(connection.tls.as_ref(), &endpoints, Address::Host).await;
+        Err(fault.map_or(failed, AdminError::Tls))
     }
 }
 

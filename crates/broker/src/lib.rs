@@ -17,6 +17,7 @@ pub use admin::{AdminConnector, BrokerAdmin};
 pub use connect::{Connectors, consumer, dead_letter_queues, publisher, try_enter};
 pub use dead_letters::{DeadLetterReader, DeadLetters};
 pub use queue::{Consumer, Delivery, Message, Publisher};
+pub use simbdp_tls::{Trust, TrustError};
 pub use source::ConnectionSource;
 
 use simbdp_api::broker::BrokerType;
@@ -26,9 +27,9 @@ use simbdp_api::broker::BrokerType;
 pub struct Connection {
     /// Which kind of broker it is.
     pub broker: BrokerType,
-    /// Host name.
-    pub host: String,
-    /// AMQP port, or that of Kafka's clients.
+    /// Hosts of one or more nodes, or of a Service of them.
+    pub hosts: Vec<String>,
+    /// Their AMQP port, or that of Kafka's clients.
     pub port: u16,
     /// Virtual host; of a Kafka, what the names of topics and groups begin with.
     pub vhost: String,
@@ -38,11 +39,14 @@ pub struct Connection {
     pub password: String,
     /// Most bytes of a queue, where publishers have to see to that: Kafka alone.
     pub max_queue_bytes: Option<u64>,
+    /// Whose certificates are believed; [`None`] without TLS.
+    pub tls: Option<Trust>,
 }
 
 impl Connection {
     /// Addresses of nodes that know the others.
     pub fn addresses(&self) -> Vec<String> {
-        vec![format!("{}:{}", self.host, self.port)]
+        let hosts = self.hosts.iter();
+        hosts.map(|host| format!("{host}:{}", self.port)).collect()
     }
 }

@@ -1,12 +1,14 @@
 //! Where a connection's address and login come from. Asked at every (re)connect, so that a rotated
 //! password needs no restart.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
 use simbdp_api::broker::BrokerType;
+use simbdp_tls::Trust;
 
 use crate::Connection;
 
@@ -58,8 +60,9 @@ impl ConnectionSource {
         })
     }
 
-    /// From a mounted Service Binding directory with the files `host`, `port`, `vhost`, `username`
-    /// and `password`, read again at every (re)connect. `type` tells a Kafka from a RabbitMQ; a Kafka's has
+    /// From a mounted Service Binding directory with the files `host`, which may name several joined by commas, `port`,
+    /// `vhost`, `username` and `password`, read again at every (re)connect; with TLS also `tls`, which is `true`, and
+    /// `ca.crt` where certificates are not of a public authority. `type` tells a Kafka from a RabbitMQ; a Kafka's has
     /// `max-queue-bytes`, too.
     pub fn binding(directory: impl Into<PathBuf>) -> Self {
         let directory = Arc::new(directory.into());
@@ -78,9 +81,16 @@ impl ConnectionSource {
 async fn read_binding(directory: &Path) -> Result<Connection, SourceError> {
     let broker = broker_type(directory)?;
     let port = number(directory, "port").await?;
+    let (hosts, tls) = (
+        read_entry(directory, "host").await?,
+        optional(directory, "tls").await?,
+    );
     Ok(Connection {
         broker,
-        host: read_entry(directory, "host").await?,
+        hosts: hosts
+            .split(',')
+            .map(|host| host.trim().to_owned())
+            .collect(),
         port: u16::try_from(port).map_err(|_| not_a_number(directory, "port"))?,
         vhost: read_entry(directory, "vhost").await?,
         username: read_entry(directory, "username").await?,
@@ -89,6 +99,7 @@ async fn read_binding(directory: &Path) -> Result<Connection, SourceError> {
             BrokerType::RabbitMQ => None,
             BrokerType::Kafka => Some(number(directory, MAX_QUEUE_BYTES).await?),
         },
+        tls: Trust::of_binding(tls.as_deref(), optional(directory, "ca.crt").await?),
     })
 }
 
@@ -108,14 +119,22 @@ async fn number(directory: &Path, name: &str) -> Result<u64, SourceError> {
 }
 
 async fn read_entry(directory: &Path, name: &str) -> Result<String, SourceError> {
+    let missing = io::Error::from(io::ErrorKind::NotFound);
+    optional(directory, name)
+        .await?
+        .ok_or_else(|| unreadable(&directory.join(name), &missing))
+}
+
+async fn optional(directory: &Path, name: &str) -> Result<Option<String>, SourceError> {
     let path = directory.join(name);
     match tokio::fs::read_to_string(&path).await {
-        Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unreadable(&path, &error)),
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> SourceError {
+fn unreadable(path: &Path, error: &io::Error) -> SourceError {
     SourceError::File {
         path: path.display().to_string(),
         reason: error.to_string(),

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use simbdp_api::broker::BrokerType;
-use simbdp_broker::Connection;
 use simbdp_broker::admin::ManagementConnection;
 use simbdp_broker::kafka::managed_url;
+use simbdp_broker::{Connection, Trust};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
+use crate::certificates::Authority;
 use crate::server_process::{LOG, ServerProcess, free_addresses};
 
 /// Names the installation.
@@ -66,6 +67,8 @@ pub struct Kafka {
     jars: PathBuf,
     base: TempDir,
     nodes: Vec<Node>,
+    /// Whose certificates nodes have: clients speak TLS then.
+    authority: Option<Authority>,
 }
 
 struct Node {
@@ -77,6 +80,15 @@ struct Node {
 impl Kafka {
     /// Starts a cluster and waits until every node answers.
     pub async fn start(nodes: u8) -> Result<Self> {
+        Self::start_at(nodes, None).await
+    }
+
+    /// The same, for clients that speak TLS. Each node has a certificate for its address.
+    pub async fn start_with_tls(nodes: u8, authority: Authority) -> Result<Self> {
+        Self::start_at(nodes, Some(authority)).await
+    }
+
+    async fn start_at(nodes: u8, authority: Option<Authority>) -> Result<Self> {
         ensure!([1, 3].contains(&nodes), "1 or 3 nodes, not {nodes}");
         let base = tempfile::Builder::new().prefix("kafka-").tempdir()?;
         let addresses = free_addresses(nodes, &[PORT, NODES_PORT, CONTROLLER_PORT])?;
@@ -89,6 +101,7 @@ impl Kafka {
             jars: jars()?,
             nodes: addresses.iter().map(node).collect(),
             base,
+            authority,
         };
         for node in 0..cluster.nodes.len() {
             cluster.format(node)?;
@@ -106,12 +119,13 @@ impl Kafka {
     pub fn connection(&self, vhost: &str, username: &str, password: &str) -> Connection {
         Connection {
             broker: BrokerType::Kafka,
-            host: self.nodes[0].address.to_string(),
+            hosts: vec![self.nodes[0].address.to_string()],
             port: PORT,
             vhost: vhost.into(),
             username: username.into(),
             password: password.into(),
             max_queue_bytes: None,
+            tls: self.trust(),
         }
     }
 
@@ -125,7 +139,13 @@ impl Kafka {
             url: managed_url(&addresses.collect::<Vec<_>>().join(",")),
             username: ADMINISTRATOR.into(),
             password: PASSWORD.into(),
+            tls: self.trust(),
         }
+    }
+
+    fn trust(&self) -> Option<Trust> {
+        let authority = self.authority.as_ref();
+        authority.map(|authority| Trust::Bundle(authority.pem().into()))
     }
 
     /// What a node has logged.
@@ -166,7 +186,12 @@ impl Kafka {
     fn format(&self, node: usize) -> Result<()> {
         let directory = &self.nodes[node].directory;
         fs::create_dir_all(directory)?;
-        fs::write(directory.join(CONFIG), self.config(node))?;
+        let mut config = self.config(node);
+        if let Some(authority) = &self.authority {
+            let pem = authority.server(&[self.nodes[node].address.to_string()])?;
+            config += &client_encryption("clients", &pem)?;
+        }
+        fs::write(directory.join(CONFIG), config)?;
         fs::write(directory.join(LOGGING), LOGGING_CONFIG)?;
         let formatted = self
             .java(node, "kafka.tools.StorageTool")
@@ -197,12 +222,16 @@ impl Kafka {
             "{plain} username=\"node\" password=\"node-password\" user_node=\"node-password\";"
         );
         let in_step = if nodes == 1 { 1 } else { 2 };
+        let protocol = match self.authority {
+            None => "SASL_PLAINTEXT",
+            Some(_) => "SASL_SSL",
+        };
         format!(
             "process.roles=broker,controller\n\
              node.id={node}\n\
              controller.quorum.voters={voters}\n\
              listeners=CLIENTS://{address}:{PORT},NODES://{address}:{NODES_PORT},CONTROLLER://{address}:{CONTROLLER_PORT}\n\
-             listener.security.protocol.map=CLIENTS:SASL_PLAINTEXT,NODES:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT\n\
+             listener.security.protocol.map=CLIENTS:{protocol},NODES:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT\n\
              controller.listener.names=CONTROLLER\n\
              inter.broker.listener.name=NODES\n\
              sasl.mechanism.inter.broker.protocol=PLAIN\n\
@@ -266,6 +295,22 @@ impl Kafka {
         }
         Ok(())
     }
+}
+
+/// What makes a listener speak TLS, with this key and this certificate.
+pub fn client_encryption(listener: &str, pem: &str) -> Result<String> {
+    let certificate = pem
+        .find("-----BEGIN CERTIFICATE")
+        .context("no certificate")?;
+    let (key, certificate) = pem.split_at(certificate);
+    let value = |text: &str| text.trim().replace("\r", "").replace('\n', "\\n");
+    Ok(format!(
+        "listener.name.{listener}.ssl.keystore.type=PEM\n\
+         listener.name.{listener}.ssl.keystore.key={}\n\
+         listener.name.{listener}.ssl.keystore.certificate.chain={}\n",
+        value(key),
+        value(certificate)
+    ))
 }
 
 fn jars() -> Result<PathBuf> {

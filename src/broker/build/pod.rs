@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{
     ResourceRequirements, Volume, VolumeMount,
 };
 use simbdp_api::broker::BrokerType;
+use simbdp_api::common::Profile;
 
 use super::super::names::{self, AMQP_PORT, MANAGEMENT_PORT, METRICS_PORT};
 use super::super::validate::ValidatedBroker;
@@ -53,7 +54,7 @@ pub fn build(broker: &ValidatedBroker, platform: &Platform) -> PodSpec {
         security_context: Some(restricted_pod(user)),
         affinity: Some(apart(
             &node_labels(broker.broker_type, &broker.name),
-            broker.apart,
+            broker.profile == Profile::Production,
         )),
         termination_grace_period_seconds: Some(120),
         init_containers: Some(init_containers),

@@ -8,7 +8,6 @@ use simbdp_api::labels;
 use simbdp_api::mounts::{ADMIN_PORT, GATEWAY_INTERNAL_PORT, GATEWAY_PORT, WAKE_PORT};
 
 use super::meta::{Owner, Platform};
-use crate::broker::names::client_port as broker_port;
 use crate::coredms::names::{client_port, member_port};
 use crate::coredms::place::DatabasePlace;
 use crate::network::{self, allow_from, allow_names, allow_to, any_namespace, pods, pods_in};
@@ -120,12 +119,20 @@ fn to_database(owner: &Owner, place: &DatabasePlace) -> NetworkPolicyEgressRule 
     allow_to(peers, &[place.port()])
 }
 
+/// The broker that holds the tenant's queues. An external one that goes by a name can only be told by its port.
 fn to_broker(tenant: &ValidatedTenant, platform: &Platform) -> NetworkPolicyEgressRule {
-    let nodes = Labels::from([(labels::BROKER.to_owned(), tenant.broker.clone())]);
-    allow_to(
-        vec![pods_in(&platform.namespace, Some(&nodes))],
-        &[broker_port(tenant.broker_type)],
-    )
+    let broker = &tenant.broker;
+    let peers = match &broker.external {
+        Some(_) => {
+            let numbers = broker.numbers().unwrap_or_default();
+            numbers.into_iter().map(network::address).collect()
+        }
+        None => {
+            let nodes = Labels::from([(labels::BROKER.to_owned(), broker.name.clone())]);
+            vec![pods_in(&platform.namespace, Some(&nodes))]
+        }
+    };
+    allow_to(peers, &[broker.port()])
 }
 
 /// Where the gateway wakes ingest apps.

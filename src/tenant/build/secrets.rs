@@ -9,12 +9,11 @@ use simbdp_api::broker::BrokerType;
 use simbdp_api::names::tenant_objects as objects;
 use simbdp_api::wire::config::Users;
 use simbdp_broker::source;
-use simbdp_coredms::Trust;
 use simbdp_coredms::binding::binding_type;
 
 use super::meta::{Owner, Platform};
-use crate::broker::names as broker_names;
 use crate::coredms::place::DatabasePlace;
+use crate::outside::tls_entries;
 use crate::tenant::credentials::{PASSWORD, TOKEN, user_secret};
 use crate::tenant::validate::ValidatedTenant;
 
@@ -109,10 +108,7 @@ fn database(
             .iter()
             .map(|bytes| ("batch_size_warn_threshold", bytes.as_str())),
     );
-    entries.extend(place.tls().map(|_| ("tls", "true")));
-    if let Some(Trust::Bundle(pem)) = place.tls() {
-        entries.push(("ca.crt", pem));
-    }
+    entries.extend(tls_entries(place.tls()));
     binding(owner, name, binding_type(place.engine), password, &entries)
 }
 
@@ -123,17 +119,19 @@ fn broker_binding(
     password: &str,
 ) -> Generated {
     let tenant = owner.name();
-    let host = broker_names::host(&valid.broker, &platform.namespace);
-    let port = broker_names::client_port(valid.broker_type).to_string();
+    let place = &valid.broker;
+    let hosts = place.hosts(&platform.namespace);
+    let port = place.port().to_string();
     let (vhost, username) = (tenant.vhost(), tenant.broker_user());
     let most = valid.max_queue_bytes.to_string();
     let mut entries = vec![
-        ("host", host.as_str()),
+        ("host", hosts.as_str()),
         ("port", port.as_str()),
         ("vhost", vhost.as_str()),
         ("username", username.as_str()),
     ];
-    let service = match valid.broker_type {
+    entries.extend(tls_entries(place.tls()));
+    let service = match place.broker_type {
         BrokerType::RabbitMQ => "rabbitmq",
         BrokerType::Kafka => {
             // Kafka itself has no bound that refuses: its publishers see to it.

@@ -13,12 +13,12 @@ pub fn max_queue_bytes(broker: &Broker) -> u64 {
 
 /// The one that is named, else the one that already holds the queues, else the one that is for this tenant alone, else
 /// the one marked default.
-pub(super) fn choose(
+pub(super) fn choose<'a>(
     tenant: &TenantName,
     wanted: Option<&str>,
-    brokers: &[Broker],
+    brokers: &'a [Broker],
     current: Option<&str>,
-) -> Result<String, Invalid> {
+) -> Result<&'a Broker, Invalid> {
     let all = || names(brokers, |_| true);
     if let (Some(wanted), Some(current)) = (wanted, current)
         && wanted != current
@@ -31,38 +31,37 @@ pub(super) fn choose(
     }
     if let Some(name) = wanted.or(current) {
         let found = brokers.iter().find(|broker| broker.name_any() == name);
-        return match found.map(|broker| broker.spec.tenant.as_deref()) {
-            Some(None) => Ok(name.to_owned()),
-            Some(Some(owner)) if owner == tenant.as_str() => Ok(name.to_owned()),
-            Some(Some(owner)) => Err(Invalid::BrokerReserved {
+        let found = found.ok_or_else(|| Invalid::BrokerNotFound {
+            wanted: Some(name.to_owned()),
+            known: all(),
+        })?;
+        return match found.spec.tenant.as_deref() {
+            Some(owner) if owner != tenant.as_str() => Err(Invalid::BrokerReserved {
                 broker: name.to_owned(),
                 tenant: owner.to_owned(),
             }),
-            None => Err(Invalid::BrokerNotFound {
-                wanted: Some(name.to_owned()),
-                known: all(),
-            }),
+            _ => Ok(found),
         };
     }
-    let own = names(brokers, |broker| {
-        broker.spec.tenant.as_deref() == Some(tenant.as_str())
-    });
+    let is_own = |broker: &Broker| broker.spec.tenant.as_deref() == Some(tenant.as_str());
+    let own: Vec<_> = brokers.iter().filter(|broker| is_own(broker)).collect();
     match own.as_slice() {
         [] => default(brokers),
-        [one] => Ok(one.clone()),
-        _ => Err(Invalid::BrokersOfItsOwn(own)),
+        [one] => Ok(one),
+        _ => Err(Invalid::BrokersOfItsOwn(names(brokers, is_own))),
     }
 }
 
-fn default(brokers: &[Broker]) -> Result<String, Invalid> {
-    let defaults = names(brokers, |broker| broker.spec.default);
+fn default(brokers: &[Broker]) -> Result<&Broker, Invalid> {
+    let is_default = |broker: &Broker| broker.spec.default;
+    let defaults: Vec<_> = brokers.iter().filter(|broker| is_default(broker)).collect();
     match defaults.as_slice() {
-        [one] => Ok(one.clone()),
+        [one] => Ok(one),
         [] => Err(Invalid::BrokerNotFound {
             wanted: None,
             known: names(brokers, |_| true),
         }),
-        _ => Err(Invalid::BrokerAmbiguous(defaults)),
+        _ => Err(Invalid::BrokerAmbiguous(names(brokers, is_default))),
     }
 }
 

@@ -1,3 +1,5 @@
+use kube::ResourceExt;
+
 use super::*;
 
 const SMALLEST: &str = r"
@@ -36,7 +38,7 @@ fn quota(field: &str, value: &str) -> Tenant {
 #[test]
 fn the_smallest_tenant_gets_the_default_broker_and_a_retained_database() {
     let valid = check(&tenant(|_| ())).unwrap();
-    assert_eq!(valid.broker, "main");
+    assert_eq!(valid.broker.name, "main");
     let coredms = valid.coredms.own().unwrap();
     assert_eq!(coredms.replicas(), 3);
     assert_eq!(coredms.deletion_policy, DeletionPolicy::Retain);
@@ -206,7 +208,10 @@ fn the_choice_of_a_broker() {
     let choose = |wanted, brokers: &[(&str, bool)], current| {
         let brokers: Vec<Broker> = brokers.iter().map(|(n, d)| broker(n, *d)).collect();
         let tenant = TenantName::new("acme").unwrap();
-        broker::choose(&tenant, wanted, &brokers, current).map_err(|error| error.to_string())
+        let chosen = broker::choose(&tenant, wanted, &brokers, current);
+        chosen
+            .map(ResourceExt::name_any)
+            .map_err(|error| error.to_string())
     };
     let two = [("b", false), ("a", true)];
     assert_eq!(choose(Some("b"), &two, None).as_deref(), Ok("b"));
@@ -261,7 +266,10 @@ fn a_broker_of_its_own_is_a_tenant_s_alone() {
             brokers.push(own);
         }
         let tenant = TenantName::new(tenant).unwrap();
-        broker::choose(&tenant, wanted, &brokers, None).map_err(|error| error.to_string())
+        let chosen = broker::choose(&tenant, wanted, &brokers, None);
+        chosen
+            .map(ResourceExt::name_any)
+            .map_err(|error| error.to_string())
     };
     assert_eq!(choose("acme", None, &["own"]).as_deref(), Ok("own"));
     assert_eq!(

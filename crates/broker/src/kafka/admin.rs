@@ -56,7 +56,7 @@ impl KafkaAdmin {
         match error {
             ClusterError::Wire(WireError::Unavailable(reason)) => AdminError::Unavailable(reason),
             ClusterError::Wire(WireError::LoginRefused(_)) => AdminError::LoginRefused {
-                username: self.cluster.username().to_owned(),
+                username: self.cluster.login().username.to_owned(),
             },
             ClusterError::Refused { error, .. } if error.is_retriable() => {
                 AdminError::Unavailable(format!("{action}: {error}"))
@@ -74,6 +74,7 @@ impl KafkaAdmin {
             username: tenancy.username.clone(),
             password: tenancy.password.clone(),
             mechanism: Mechanism::Scram,
+            tls: self.cluster.login().tls.clone(),
         };
         match Cluster::new(self.addresses.clone(), login).nodes().await {
             Ok(_) => Ok(true),

@@ -17,12 +17,19 @@ pub(super) fn config(connection: &Connection, name: &str) -> ClientConfig {
         username,
         password,
         mechanism,
+        tls,
     } = login;
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", addresses.join(","))
         .set("client.id", name)
-        .set("security.protocol", "SASL_PLAINTEXT")
+        .set(
+            "security.protocol",
+            match tls {
+                None => "SASL_PLAINTEXT",
+                Some(_) => "SASL_SSL",
+            },
+        )
         .set("sasl.mechanism", mechanism.name())
         .set("sasl.username", username)
         .set("sasl.password", password)
@@ -36,6 +43,9 @@ pub(super) fn config(connection: &Connection, name: &str) -> ClientConfig {
         .set("topic.metadata.propagation.max.ms", "1000")
         .set("allow.auto.create.topics", "false")
         .set_log_level(RDKafkaLogLevel::Warning);
+    if let Some(trust) = tls {
+        config.set("ssl.ca.pem", &*trust.pem());
+    }
     config
 }
 

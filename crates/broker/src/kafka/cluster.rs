@@ -157,8 +157,8 @@ impl Cluster {
     }
 
     /// Who asks.
-    pub(super) fn username(&self) -> &str {
-        &self.login.username
+    pub(super) fn login(&self) -> &Login {
+        &self.login
     }
 
     /// Asks a node. A connection that was left idle may be gone: then it is made again, once.

@@ -1,5 +1,7 @@
 //! [pure] Where a Kafka is and who logs in, as URL and as binding.
 
+use simbdp_tls::Trust;
+
 use crate::Connection;
 use crate::admin::{AdminError, ManagementConnection};
 
@@ -26,12 +28,13 @@ impl Mechanism {
     }
 }
 
-/// Who logs in.
+/// Who logs in, and whose certificates are believed.
 #[derive(Clone)]
-pub(super) struct Login {
+pub(crate) struct Login {
     pub(super) username: String,
     pub(super) password: String,
     pub(super) mechanism: Mechanism,
+    pub(super) tls: Option<Trust>,
 }
 
 /// The URL of a Kafka that the operator runs: its administrator is in the server's configuration.
@@ -39,8 +42,13 @@ pub fn managed_url(addresses: &str) -> String {
     format!("{SCHEME}{addresses}{PLAIN_QUERY}")
 }
 
+/// The URL of a Kafka of somebody else: its administrator is one of its users.
+pub fn external_url(addresses: &[String]) -> String {
+    format!("{SCHEME}{}", addresses.join(","))
+}
+
 /// Addresses and login of an administrator.
-pub(super) fn administrator(
+pub(crate) fn administrator(
     connection: &ManagementConnection,
 ) -> Result<(Vec<String>, Login), AdminError> {
     let refused = || AdminError::Refused {
@@ -60,6 +68,7 @@ pub(super) fn administrator(
         username: connection.username.clone(),
         password: connection.password.clone(),
         mechanism,
+        tls: connection.tls.clone(),
     };
     Ok((addresses, login))
 }
@@ -75,6 +84,7 @@ pub(super) fn tenant(connection: &Connection) -> (Vec<String>, Login) {
         username: connection.username.clone(),
         password: connection.password.clone(),
         mechanism: Mechanism::Scram,
+        tls: connection.tls.clone(),
     };
     (connection.addresses(), login)
 }
@@ -88,6 +98,7 @@ mod tests {
             url: url.into(),
             username: "operator".into(),
             password: "p".into(),
+            tls: None,
         };
         let (addresses, login) = administrator(&connection).ok()?;
         Some((addresses, login.mechanism))
@@ -97,7 +108,7 @@ mod tests {
     fn a_url_tells_addresses_and_mechanism() {
         let two = vec!["a:1".to_owned(), "b.c:9092".to_owned()];
         assert_eq!(
-            read("kafka://a:1,b.c:9092"),
+            read(&external_url(&two)),
             Some((two.clone(), Mechanism::Scram))
         );
         assert_eq!(

@@ -25,5 +25,6 @@ pub use admin::{KafkaAdmin, KafkaConnector};
 pub use consumer::{ConsumerOptions, KafkaConsumer};
 pub use dead_letters::KafkaDeadLetters;
 pub use fill::try_enter;
-pub use login::{SCHEME, managed_url};
+pub(crate) use login::administrator;
+pub use login::{SCHEME, external_url, managed_url};
 pub use publisher::{KafkaPublisher, PublisherOptions};

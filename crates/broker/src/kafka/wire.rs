@@ -3,6 +3,7 @@
 //! of queues.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -13,9 +14,14 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use rsasl::config::SASLConfig;
 use rsasl::prelude::{Mechname, SASLClient, Session};
+use rustls::pki_types::ServerName;
+use simbdp_tls::Trust;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::login::{Login, Mechanism};
 
@@ -50,7 +56,7 @@ pub(super) enum WireError {
 
 /// A connection that is logged in. One request at a time.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Either<TcpStream, TlsStream<TcpStream>>,
     versions: HashMap<i16, (i16, i16)>,
     correlation: i32,
 }
@@ -65,7 +71,10 @@ impl Wire {
             // A request is one write and waits for its answer.
             stream.set_nodelay(true).map_err(|error| lost(&error))?;
             let mut wire = Self {
-                stream,
+                stream: match &login.tls {
+                    None => Either::Left(stream),
+                    Some(trust) => Either::Right(secured(stream, address, trust).await?),
+                },
                 versions: HashMap::new(),
                 correlation: 0,
             };
@@ -214,6 +223,7 @@ fn session(login: &Login) -> Result<Session, WireError> {
         username,
         password,
         mechanism,
+        tls: _,
     } = login;
     let config = SASLConfig::with_credentials(None, username.clone(), password.clone())
         .map_err(|error| refused(error.to_string()))?;
@@ -225,6 +235,21 @@ fn session(login: &Login) -> Result<Session, WireError> {
     SASLClient::new(config)
         .start_suggested(&[name])
         .map_err(|error| refused(error.to_string()))
+}
+
+async fn secured(
+    stream: TcpStream,
+    address: &str,
+    trust: &Trust,
+) -> Result<TlsStream<TcpStream>, WireError> {
+    let unavailable = |error: String| WireError::Unavailable(format!("{address}: {error}"));
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = ServerName::try_from(host.to_owned());
+    let host = host.map_err(|error| unavailable(error.to_string()))?;
+    let client = trust.client();
+    let client = client.map_err(|error| unavailable(error.to_string()))?;
+    let shaken = TlsConnector::from(Arc::new(client)).connect(host, stream);
+    shaken.await.map_err(|error| unavailable(error.to_string()))
 }
 
 fn lost(error: &std::io::Error) -> WireError {

@@ -10,3 +10,4 @@ mod publishing;
 mod queues;
 mod rabbitmq;
 mod support;
+mod tls;

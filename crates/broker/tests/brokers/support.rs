@@ -14,6 +14,7 @@ use simbdp_broker::{
     Connection, ConnectionSource, Connectors, Consumer, DeadLetterReader, DeadLetters, Delivery,
     Message, Publisher, kafka, rabbitmq,
 };
+use simbdp_testkit::certificates::Authority;
 use simbdp_testkit::kafka::Kafka;
 use simbdp_testkit::rabbitmq::RabbitMq;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard};
@@ -52,14 +53,25 @@ static KAFKA: OnceCell<RwLock<Running>> = OnceCell::const_new();
 /// A server of either kind.
 pub enum Running {
     RabbitMq(RabbitMq),
-    Kafka(Kafka),
+    Kafka(Box<Kafka>),
 }
 
 impl Running {
     async fn start(kind: Kind) -> Self {
         match kind {
             Kind::RabbitMq => Self::RabbitMq(RabbitMq::start().await.unwrap()),
-            Kind::Kafka => Self::Kafka(Kafka::start(1).await.unwrap()),
+            Kind::Kafka => Self::Kafka(Box::new(Kafka::start(1).await.unwrap())),
+        }
+    }
+
+    /// One of its own, for clients that speak TLS.
+    pub async fn start_with_tls(kind: Kind, authority: Authority) -> Self {
+        match kind {
+            Kind::RabbitMq => Self::RabbitMq(RabbitMq::start_with_tls(&authority).await.unwrap()),
+            Kind::Kafka => {
+                let started = Kafka::start_with_tls(1, authority).await.unwrap();
+                Self::Kafka(Box::new(started))
+            }
         }
     }
 
@@ -128,7 +140,7 @@ pub async fn server(kind: Kind) -> Server {
 }
 
 pub async fn admin(management: &ManagementConnection) -> Arc<dyn BrokerAdmin> {
-    let connector = Connectors::new().unwrap();
+    let connector = Connectors::default();
     connector.connect(management).await.unwrap()
 }
 

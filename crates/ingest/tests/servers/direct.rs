@@ -32,7 +32,7 @@ struct Rabbit {
 impl Client {
     async fn open(pipeline: &Pipeline) -> Self {
         let broker = &pipeline.broker;
-        let address = format!("{}:{}", broker.host, broker.port);
+        let address = broker.addresses().join(",");
         let (user, password) = (&broker.username, &broker.password);
         match broker.broker {
             BrokerType::RabbitMQ => {

@@ -210,7 +210,7 @@ impl Pipeline {
                 "bindings/broker/type",
                 broker_binding(pair.broker).to_owned(),
             ),
-            ("bindings/broker/host", broker.connection.host.clone()),
+            ("bindings/broker/host", broker.connection.hosts.join(",")),
             ("bindings/broker/port", broker.connection.port.to_string()),
             ("bindings/broker/vhost", broker.connection.vhost.clone()),
             (
@@ -449,7 +449,7 @@ async fn broker_tenancy(
             )
         }
     };
-    let connectors = simbdp_broker::Connectors::new().unwrap();
+    let connectors = simbdp_broker::Connectors::default();
     let admin = connectors.connect(&management).await.unwrap();
     let tenancy = simbdp_broker::admin::Tenancy {
         vhost: vhost.clone(),

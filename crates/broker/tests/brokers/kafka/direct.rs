@@ -12,10 +12,7 @@ use crate::support::{Kind, Tenant, server, soon, take};
 pub fn client(connection: &Connection) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
-        .set(
-            "bootstrap.servers",
-            format!("{}:{}", connection.host, connection.port),
-        )
+        .set("bootstrap.servers", connection.addresses().join(","))
         .set("security.protocol", "SASL_PLAINTEXT")
         .set("sasl.mechanism", "SCRAM-SHA-512")
         .set("sasl.username", &connection.username)

@@ -35,7 +35,7 @@ fn write_binding(directory: &std::path::Path, connection: &Connection) {
     let port = connection.port.to_string();
     for (name, value) in [
         ("type", "kafka"),
-        ("host", &connection.host),
+        ("host", &connection.hosts.join(",")),
         ("port", &port),
         ("vhost", &connection.vhost),
         ("username", &connection.username),

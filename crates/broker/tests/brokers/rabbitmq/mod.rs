@@ -12,15 +12,14 @@ mod queues;
 mod tenancy;
 
 fn uri(connection: &Connection) -> String {
+    let address = connection.addresses().join(",");
     let Connection {
-        host,
-        port,
         vhost,
         username,
         password,
         ..
     } = connection;
-    format!("amqp://{username}:{password}@{host}:{port}/{vhost}")
+    format!("amqp://{username}:{password}@{address}/{vhost}")
 }
 
 /// A channel as any client opens it.

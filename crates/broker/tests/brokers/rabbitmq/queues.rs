@@ -53,7 +53,7 @@ async fn a_rejected_message_lands_in_the_dead_letter_queue() {
         "amqp://{}:{}@{}:{}/{}",
         connection.username,
         connection.password,
-        connection.host,
+        connection.hosts[0],
         connection.port,
         connection.vhost
     );

@@ -11,7 +11,7 @@ use crate::support::{Kind, Tenant, admin, message, names, publish_one, server, s
 #[tokio::test]
 async fn logging_in_tells_a_wrong_password_from_a_server_that_is_away() {
     let server = server(Kind::RabbitMq).await;
-    let connector = RabbitConnector::new().unwrap();
+    let connector = RabbitConnector::default();
     let right = server.management();
     let wrong = ManagementConnection {
         password: "wrong".into(),
@@ -78,7 +78,7 @@ fn write_binding(directory: &std::path::Path, connection: &Connection) {
     let port = connection.port.to_string();
     for (name, value) in [
         ("type", &"rabbitmq".to_owned()),
-        ("host", &connection.host),
+        ("host", &connection.hosts.join(",")),
         ("port", &port),
         ("vhost", &connection.vhost),
         ("username", &connection.username),
