@@ -12,6 +12,8 @@ export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true PROFILE=dev RUST
 export RUST_BACKTRACE=0
 # Minutes each: members of a Cassandra that are restarted one by one, or come and go (those of a MongoDB always are).
 readonly LONGER=(members::cassandra::a_change scale::a_cassandra)
+# What disturbs all tenants, or is measured: one after the other, at the end.
+readonly ALONE=(deletion::a_tenant_ends kills::the_rabbitmq_node kills::the_kafka_node quorum::)
 left_out=()
 # Two of the four pairs run each engine and each broker; the others are run with SIMBDP_TEST_ALL=true.
 other_pairs=()
@@ -20,10 +22,6 @@ if [[ ${SIMBDP_TEST_ALL:-} != true ]]; then
     left_out+=(--skip "$name")
   done
   other_pairs=(--skip cassandra_kafka:: --skip mongodb_rabbitmq::)
-fi
-# It stops servers of pods, which run on this machine where the cluster is the local one.
-if [[ ${SIMBDP_CLUSTER:-local} != local ]]; then
-  left_out+=(--skip quorum::)
 fi
 mkdir -p .local/log
 
@@ -95,6 +93,19 @@ phase "chart"
 deploy/install.sh --set defaultBroker.nodes=3 --set defaultBroker.profile=Development --set defaultBroker.resources.requests.cpu=50m
 
 phase "on the cluster"
-cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=8 "${left_out[@]}"
+not_together=()
+for name in "${ALONE[@]}"; do
+  not_together+=(--skip "$name")
+done
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- \
+  --test-threads=12 "${left_out[@]}" "${not_together[@]}"
+phase "on the cluster, one by one"
+# Servers of pods are stopped, which run on this machine where the cluster is the local one.
+elsewhere=()
+if [[ ${SIMBDP_CLUSTER:-local} != local ]]; then
+  elsewhere=(--skip quorum::)
+fi
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- \
+  --test-threads=1 "${elsewhere[@]}" "${ALONE[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s
 kubectl delete brokers --selector simbdp.dev/test=true --wait --timeout=120s

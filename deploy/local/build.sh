@@ -9,8 +9,8 @@ source "$(dirname "$0")/lib.sh"
 export GOMODCACHE=$CACHE/gomod GOCACHE=$CACHE/gobuild GOFLAGS=-mod=readonly GOWORK=off
 # The registry's modules may ask for a newer Go than the one installed; go fetches it.
 export GOTOOLCHAIN=auto
-# The compiler collects garbage for a fifth of its time by default; memory is there.
-export GOGC=400
+# The compiler collects garbage for a third of its time by default; memory is there.
+export GOGC=off GOMEMLIMIT=6GiB
 
 # One Go module of all programs: what they share is compiled once.
 readonly PROGRAMS=$HERE/programs

@@ -64,6 +64,10 @@ const CONTENT: [&str; 5] = [
 /// A database of somebody else.
 pub struct Elsewhere {
     pub engine: Engine,
+    /// What the CoreDms, the Broker and their Secret are called.
+    pub name: &'static str,
+    /// The tenant that comes and goes.
+    pub guest: &'static str,
     /// Whose certificates it has, in PEM.
     pub authority: String,
     /// What it is reached by.
@@ -101,8 +105,14 @@ impl Elsewhere {
             Engine::Cassandra => place.rabbitmq().await,
             Engine::MongoDB => place.kafka().await,
         };
+        let (name, guest) = match engine {
+            Engine::Cassandra => ("theirs-cassandra", "guest-cassandra"),
+            Engine::MongoDB => ("theirs-mongodb", "guest-mongodb"),
+        };
         Self {
             engine,
+            name,
+            guest,
             authority: authority.pem(),
             addresses,
             admin,

@@ -320,7 +320,7 @@ impl TestTenant {
     /// A handle of a test's own tenant, of which there is one at a time: each takes a good part of a small node.
     pub async fn own(name: &str, engine: Engine) -> Self {
         let tenant = Self::named(name, engine).await;
-        turns::with(turns::OWN).await;
+        turns::with(turns::own(engine)).await;
         tenant
     }
 
