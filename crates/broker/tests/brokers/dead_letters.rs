@@ -8,6 +8,7 @@ use crate::support::{Kind, Tenant, each_broker, message, server, soon, take, unt
 each_broker!(
     letters_that_were_looked_at_are_there_as_before,
     letters_are_removed_in_any_order_and_never_come_back,
+    however_many_are_removed_at_once_none_comes_back,
     a_reader_that_dies_gives_back_every_letter_that_it_did_not_remove,
     a_letter_that_is_put_back_is_the_same_message,
     letters_of_an_empty_queue_are_none,
@@ -92,6 +93,22 @@ async fn letters_are_removed_in_any_order_and_never_come_back(kind: Kind) {
     remove(&tenant, 0..36).await;
     assert!(ids(&tenant).await.is_empty());
     until(async || tenant.totals(dead).await.ready == 0).await;
+}
+
+async fn however_many_are_removed_at_once_none_comes_back(kind: Kind) {
+    let server = server(kind).await;
+    let tenant = Tenant::new(&server).await;
+    bury(&tenant, 0..300).await;
+    let mut reader = tenant.open().await;
+    let mut tags = Vec::new();
+    for _ in 0..299 {
+        tags.push(soon(reader.next()).await.unwrap().unwrap().tag);
+    }
+    soon(reader.remove(&tags)).await.unwrap();
+    let last = soon(reader.next()).await.unwrap().unwrap();
+    assert_eq!(last.message, message("s:299"), "what was looked at besides");
+    soon(reader.close()).await.unwrap();
+    assert_eq!(ids(&tenant).await, expected(299..300));
 }
 
 async fn a_reader_that_dies_gives_back_every_letter_that_it_did_not_remove(kind: Kind) {
