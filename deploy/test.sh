@@ -10,8 +10,8 @@ export PATH=$root/.local/bin:$PATH
 export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true PROFILE=dev RUSTC_WORKSPACE_WRAPPER=$root/deploy/clippy-driver.sh
 # A test that fails says what it waited for: the frames of the runtime would hide that.
 export RUST_BACKTRACE=0
-# Minutes each: members of a Cassandra that are restarted one by one, or come and go (those of a MongoDB always are).
-readonly LONGER=(members::cassandra::a_change scale::a_cassandra)
+# Minutes each: members of a Cassandra that are restarted one by one, are lost, hang, or come and go (those of a MongoDB always are).
+readonly LONGER=(members::cassandra:: quorum::cassandra:: scale::a_cassandra)
 # What disturbs all tenants, or is measured: one after the other, at the end.
 readonly ALONE=(deletion::a_tenant_ends kills::the_rabbitmq_node kills::the_kafka_node quorum::)
 left_out=()
@@ -106,6 +106,6 @@ if [[ ${SIMBDP_CLUSTER:-local} != local ]]; then
   elsewhere=(--skip quorum::)
 fi
 cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- \
-  --test-threads=1 "${elsewhere[@]}" "${ALONE[@]}"
+  --test-threads=1 "${left_out[@]}" "${elsewhere[@]}" "${ALONE[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s
 kubectl delete brokers --selector simbdp.dev/test=true --wait --timeout=120s

@@ -52,12 +52,8 @@ static CASSANDRA: OnceCell<Cassandra> = OnceCell::const_new();
 static MONGODB: OnceCell<MongoDb> = OnceCell::const_new();
 
 async fn rabbitmq() -> &'static RabbitMq {
-    RABBITMQ
-        .get_or_init(|| async {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            RabbitMq::start().await.unwrap()
-        })
-        .await
+    let start = || async { RabbitMq::start().await.unwrap() };
+    RABBITMQ.get_or_init(start).await
 }
 
 async fn kafka() -> &'static Kafka {
@@ -180,6 +176,8 @@ pub fn table() -> TableSpec {
 
 impl Pipeline {
     pub async fn new(pair: Pair, tenant: &str, mode: serde_json::Value) -> Self {
+        // The program does so at its start; it fails where another test has.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let Pair { engine, broker } = pair;
         // Servers are the same for all pairs.
         let tenant = format!(
