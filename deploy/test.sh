@@ -10,17 +10,18 @@ export PATH=$root/.local/bin:$PATH
 export CARGO_FEATURES=failpoints,cluster-tests CARGO_TESTS=true PROFILE=dev RUSTC_WORKSPACE_WRAPPER=$root/deploy/clippy-driver.sh
 # A test that fails says what it waited for: the frames of the runtime would hide that.
 export RUST_BACKTRACE=0
-# Minutes each: members of a Cassandra that are restarted one by one, or come and go (those of a MongoDB always are).
-readonly LONGER=(members::cassandra::a_change scale::a_cassandra)
+# Minutes each: members of a Cassandra that are restarted one by one, are lost, hang, or come and go (those of a MongoDB always are).
+readonly LONGER=(members::cassandra:: quorum::cassandra:: scale::a_cassandra)
+# What disturbs all tenants, or is measured: one after the other, at the end.
+readonly ALONE=(deletion::a_tenant_ends kills::the_rabbitmq_node kills::the_kafka_node quorum::)
 left_out=()
+# Two of the four pairs run each engine and each broker; the others are run with SIMBDP_TEST_ALL=true.
+other_pairs=()
 if [[ ${SIMBDP_TEST_ALL:-} != true ]]; then
   for name in "${LONGER[@]}"; do
     left_out+=(--skip "$name")
   done
-fi
-# It stops servers of pods, which run on this machine where the cluster is the local one.
-if [[ ${SIMBDP_CLUSTER:-local} != local ]]; then
-  left_out+=(--skip quorum::)
+  other_pairs=(--skip cassandra_kafka:: --skip mongodb_rabbitmq::)
 fi
 mkdir -p .local/log
 
@@ -58,7 +59,7 @@ phase "programs of the local cluster"
 deploy/local/build.sh
 
 # Most of it is fetched, while the quick loop computes.
-deploy/local/images.sh cassandra mongodb rabbitmq clientbatchingestapp clientstreamingestapp \
+deploy/local/images.sh cassandra mongodb rabbitmq kafka clientbatchingestapp clientstreamingestapp \
   &>.local/log/images-of-servers.log &
 images=$!
 trap wait EXIT
@@ -74,12 +75,13 @@ deploy/data.sh
 
 phase "real servers on loopback: an API server, databases, a broker, and the programs"
 SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra
+SIMBDP_KAFKA_HOME=$root/.local/images/kafka
 SIMBDP_MONGODB_ROOT=$(deploy/local/unpack.sh mongodb)
 SIMBDP_RABBITMQ_ROOT=$(deploy/local/unpack.sh rabbitmq)
-export SIMBDP_CASSANDRA_HOME SIMBDP_MONGODB_ROOT SIMBDP_RABBITMQ_ROOT
+export SIMBDP_CASSANDRA_HOME SIMBDP_KAFKA_HOME SIMBDP_MONGODB_ROOT SIMBDP_RABBITMQ_ROOT
 mapfile -t loopback < <(cargo metadata --no-deps --format-version 1 |
   jq --raw-output '.packages[].targets[] | select(.kind == ["test"]) | .name | select(. != "cluster" and . != "apiserver") | "--test", .')
-cargo test --workspace --features "$CARGO_FEATURES" "${loopback[@]}"
+cargo test --workspace --features "$CARGO_FEATURES" "${loopback[@]}" -- "${other_pairs[@]}"
 # Its servers compute while its tests wait.
 cargo test --workspace --features "$CARGO_FEATURES" --test apiserver -- --test-threads=4 "${left_out[@]}"
 
@@ -87,8 +89,23 @@ if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
   export KUBECONFIG=$root/.local/kubeconfig
 fi
 phase "chart"
-deploy/install.sh
+# Brokers of three nodes: one of them is killed. That one is enough is what the loopback has shown.
+deploy/install.sh --set defaultBroker.nodes=3 --set defaultBroker.profile=Development --set defaultBroker.resources.requests.cpu=50m
 
 phase "on the cluster"
-cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- --test-threads=8 "${left_out[@]}"
+not_together=()
+for name in "${ALONE[@]}"; do
+  not_together+=(--skip "$name")
+done
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- \
+  --test-threads=12 "${left_out[@]}" "${not_together[@]}"
+phase "on the cluster, one by one"
+# Servers of pods are stopped, which run on this machine where the cluster is the local one.
+elsewhere=()
+if [[ ${SIMBDP_CLUSTER:-local} != local ]]; then
+  elsewhere=(--skip quorum::)
+fi
+cargo test --workspace --features "$CARGO_FEATURES" --test cluster -- \
+  --test-threads=1 "${left_out[@]}" "${elsewhere[@]}" "${ALONE[@]}"
 kubectl delete tenants --selector simbdp.dev/test=true --wait --timeout=300s
+kubectl delete brokers --selector simbdp.dev/test=true --wait --timeout=120s

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the tools of the checks into .local/bin, pinned: cargo-deny, helm, shellcheck's package.
+# Installs the tools of the checks into .local/bin, pinned: cargo-deny, helm; the packages of shellcheck, OpenSSL and pkg-config.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p .local/log
@@ -13,6 +13,12 @@ if ! .local/bin/cargo-deny --version 2>/dev/null | grep -qF " $CARGO_DENY"; then
     cargo install --debug --quiet --locked --root .local "cargo-deny@$CARGO_DENY"
 fi
 deploy/local/build.sh helm
+# librdkafka is compiled with them.
+if [[ ! -e /usr/include/openssl/ssl.h ]] || ! command -v pkg-config >/dev/null; then
+  echo "==> install libssl-dev and pkg-config"
+  apt-get update -q >.local/log/apt-libssl.log 2>&1
+  apt-get install --yes --quiet libssl-dev pkg-config >>.local/log/apt-libssl.log 2>&1
+fi
 if ! command -v shellcheck >/dev/null; then
   echo "==> install shellcheck"
   apt-get install --yes --quiet shellcheck >.local/log/apt-shellcheck.log 2>&1

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use simbdp_api::names::TenantName;
 use simbdp_api::wire::config::Users;
 use simbdp_api::{Broker, CoreDms, IngestPipeline, Tenant, labels};
+use simbdp_operator::broker::credentials::Credentials;
 use simbdp_operator::coredms::place::DatabasePlace;
 use simbdp_operator::objects::OwnImage;
 use simbdp_operator::tenant::build::meta::{Owner, Platform};
@@ -28,7 +29,10 @@ fn main() -> anyhow::Result<()> {
     let brokers: Vec<Broker> = all(&declared, "Broker")?;
     let shared: Vec<CoreDms> = all(&declared, "CoreDms")?;
     let mut objects = Vec::new();
-    for broker in &brokers {
+    for broker in brokers
+        .iter()
+        .filter(|broker| broker.spec.external.is_none())
+    {
         objects.extend(of_broker(broker)?);
     }
     for coredms in &shared {
@@ -62,11 +66,12 @@ fn of_broker(declared: &Broker) -> anyhow::Result<Vec<Value>> {
     let platform = broker::build::Platform {
         namespace: NAMESPACE.to_owned(),
         own: own(),
-        repository: "rabbitmq".to_owned(),
+        rabbitmq: "rabbitmq".to_owned(),
+        kafka: "kafka".to_owned(),
         version: VERSION.to_owned(),
     };
     let valid = broker::validate::validate(declared)?;
-    let built = broker::build::build(&valid, &platform, "");
+    let built = broker::build::build(&valid, &platform, &Credentials::default());
     Ok(vec![
         serde_json::to_value(built.nodes)?,
         serde_json::to_value(built.network)?,

@@ -6,8 +6,10 @@ pub mod cleanup;
 pub mod credentials;
 pub mod dereference;
 pub mod error;
+pub mod external;
 pub mod names;
 pub mod observe;
+pub mod place;
 pub mod status;
 pub mod validate;
 
@@ -25,6 +27,7 @@ use crate::objects::OwnImage;
 use build::Platform;
 pub use credentials::management;
 use error::{Error, broker_reason};
+use external::NoAnswer;
 use observe::Observed;
 
 /// Field manager.
@@ -34,19 +37,31 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// While the node starts, its events come first; this is the safety net.
 const STARTING: Duration = Duration::from_secs(15);
 
+/// What was seen of a broker.
+pub enum Seen {
+    /// Of one that the operator runs.
+    Nodes(Observed),
+    /// Of one that it does not run.
+    External(external::Observed),
+}
+
 /// The Broker controller.
 pub struct BrokerController;
 
 #[async_trait]
 impl Controller for BrokerController {
     type Object = Broker;
-    type Observed = Observed;
+    type Observed = Seen;
     type Error = Error;
     const MANAGER: &'static str = MANAGER;
 
-    async fn reconcile(ctx: &Context, broker: &Broker) -> Result<Observed, Error> {
+    async fn reconcile(ctx: &Context, broker: &Broker) -> Result<Seen, Error> {
         let applier = ctx.applier(MANAGER);
         let other_defaults = dereference::other_defaults(&applier, broker).await?;
+        if let Some(place) = external::validate(broker)? {
+            let observed = external::observe(ctx, broker, place, other_defaults).await?;
+            return Ok(Seen::External(observed));
+        }
         let valid = validate::validate(broker)?;
         let platform = platform(&ctx.config, &ctx.identity.namespace, ctx.version());
         let credentials = credentials::ensure(
@@ -57,31 +72,45 @@ impl Controller for BrokerController {
             random_text,
         )
         .await?;
-        let prepared = build::build(&valid, &platform, &credentials.password);
+        let prepared = build::build(&valid, &platform, &credentials);
         let applied = apply::apply(&applier, prepared).await?;
-        observe::observe(ctx, &applier, &valid, &applied, credentials, other_defaults).await
+        let observed =
+            observe::observe(ctx, &applier, &valid, &applied, credentials, other_defaults).await?;
+        Ok(Seen::Nodes(observed))
     }
 
-    fn status(broker: &Broker, outcome: &Result<Observed, Error>) -> Told<Self> {
+    fn status(broker: &Broker, outcome: &Result<Seen, Error>) -> Told<Self> {
         status::status(broker, outcome)
     }
 
-    fn resync(observed: &Observed) -> Duration {
-        match observed.answer {
-            Some(Ok(_)) => RESYNC,
-            _ => STARTING,
-        }
+    fn resync(seen: &Seen) -> Duration {
+        let answers = match seen {
+            Seen::Nodes(observed) => {
+                matches!(observed.answer, Some(Ok(_))) && observed.has_quorum()
+            }
+            Seen::External(observed) => observed.answer.is_ok(),
+        };
+        if answers { RESYNC } else { STARTING }
     }
 
-    fn failure(observed: &Observed) -> Option<Failure> {
-        match &observed.answer {
-            Some(Err(error)) => Some(Failure {
-                class: Class::Transient,
-                reason: broker_reason(error),
-                message: error.to_string(),
-            }),
-            _ => None,
-        }
+    fn failure(seen: &Seen) -> Option<Failure> {
+        let (reason, message) = match seen {
+            Seen::Nodes(observed) => match &observed.answer {
+                Some(Err(error)) => (broker_reason(error), error.to_string()),
+                _ => return None,
+            },
+            Seen::External(observed) => match &observed.answer {
+                Err(answer @ NoAnswer::Failed(_)) => {
+                    (answer.reason(), answer.explain(&observed.place))
+                }
+                _ => return None,
+            },
+        };
+        Some(Failure {
+            class: Class::Transient,
+            reason,
+            message,
+        })
     }
 
     async fn cleanup(ctx: &Context, broker: &Broker) -> Result<Teardown, Error> {
@@ -101,7 +130,8 @@ pub fn platform(config: &Config, namespace: &str, version: &str) -> Platform {
             image: config.images.simbdp.clone(),
             pull_policy: config.image_pull_policy.as_str().to_owned(),
         },
-        repository: config.images.rabbitmq.clone(),
+        rabbitmq: config.images.rabbitmq.clone(),
+        kafka: config.images.kafka.clone(),
         version: version.to_owned(),
     }
 }

@@ -156,8 +156,15 @@ pub struct Images {
     pub mongodb: String,
     /// Repository of RabbitMQ's official image; the tag is the version in the Broker, with `-management`.
     pub rabbitmq: String,
+    /// Repository of Kafka's official image; the tag is the version in the Broker.
+    #[serde(default = "default_kafka")]
+    pub kafka: String,
     /// This project's own image, with its tag.
     pub simbdp: String,
+}
+
+fn default_kafka() -> String {
+    "docker.io/apache/kafka".to_owned()
 }
 
 /// When an image is pulled.
@@ -213,6 +220,7 @@ impl Config {
             ("images.cassandra", &self.images.cassandra),
             ("images.mongodb", &self.images.mongodb),
             ("images.rabbitmq", &self.images.rabbitmq),
+            ("images.kafka", &self.images.kafka),
         ];
         for (field, repository) in repositories {
             let last = repository.rsplit('/').next().unwrap_or_default();
@@ -274,7 +282,7 @@ mod tests {
             "{IMAGES}defaultBroker: {{name: default, spec: {{default: true, storage: {{size: 1Gi}}}}}}"
         ))
         .unwrap();
-        assert_eq!(config.default_broker.unwrap().spec.version, "4.0");
+        assert_eq!(config.default_broker.unwrap().spec.version(), "4.0");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use simbdp_api::mounts;
 use simbdp_api::names::TenantName;
 use simbdp_api::wire::isolation::{IsolationReport, Neighbour};
 use simbdp_broker::ConnectionSource;
-use simbdp_broker::rabbitmq::try_login;
+use simbdp_broker::try_enter;
 use simbdp_coredms::{Connection, Options};
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -101,7 +101,7 @@ impl Own {
         let ledger = reads_ledger(own, options, &keyspace).await;
         ledger
             .map_err(|why| anyhow::anyhow!("the tenant's own database does not serve it: {why}"))?;
-        let queues = try_login(self.broker.clone(), CONNECT).await;
+        let queues = try_enter(self.broker.clone(), CONNECT).await;
         queues
             .map_err(|why| anyhow::anyhow!("the tenant's own broker does not serve it: {why}"))?;
         match self.asks(&internal_state(&self.gateway), &self.token).await {
@@ -151,14 +151,14 @@ impl Own {
         let (gateway, internal, queues, ledger) = tokio::join!(
             self.asks(&tables, &self.user_token),
             self.asks(&state, &self.token),
-            try_login(vhost, CONNECT),
+            try_enter(vhost, CONNECT),
             reads_ledger(database, options, &other.keyspace),
         );
         let taken = |status: Result<StatusCode, String>| status.is_ok_and(|it| it.is_success());
         [
             ("gateway", taken(gateway)),
             ("gateway's internal API", taken(internal)),
-            ("virtual host", queues.is_ok()),
+            ("queues", queues.is_ok()),
             ("ledger", ledger.is_ok()),
         ]
         .into_iter()

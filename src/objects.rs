@@ -179,10 +179,13 @@ pub fn env(name: &str, value: impl ToString) -> EnvVar {
     }
 }
 
+/// Variable with the pod's own name.
+pub const POD_NAME: &str = "SIMBDP_POD_NAME";
+
 /// The pod's own name.
 pub fn pod_name() -> EnvVar {
     EnvVar {
-        name: "SIMBDP_POD_NAME".to_owned(),
+        name: POD_NAME.to_owned(),
         value_from: Some(EnvVarSource {
             field_ref: Some(ObjectFieldSelector {
                 api_version: Some("v1".to_owned()),

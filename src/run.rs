@@ -166,7 +166,7 @@ fn context(
             service: args.service.clone(),
         },
         coredms: Arc::new(simbdp_coredms::Connectors::new()),
-        broker: Arc::new(simbdp_broker::rabbitmq::RabbitConnector::new()?),
+        broker: Arc::new(simbdp_broker::Connectors::default()),
         exec: Arc::new(PodExec::new(client.clone())),
         gateways: Arc::new(HttpGateways::new()?),
         metrics: Metrics::default(),

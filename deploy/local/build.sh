@@ -9,22 +9,22 @@ source "$(dirname "$0")/lib.sh"
 export GOMODCACHE=$CACHE/gomod GOCACHE=$CACHE/gobuild GOFLAGS=-mod=readonly GOWORK=off
 # The registry's modules may ask for a newer Go than the one installed; go fetches it.
 export GOTOOLCHAIN=auto
-# The compiler collects garbage for a fifth of its time by default; memory is there.
-export GOGC=400
+# The compiler collects garbage for a third of its time by default; memory is there.
+export GOGC=off GOMEMLIMIT=6GiB
 
 # One Go module of all programs: what they share is compiled once.
 readonly PROGRAMS=$HERE/programs
 KUBE_NAMES=(etcd kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubectl kubelet)
 
-# PROGRAM=PACKAGE: what must be on the machine.
+# PROGRAM=PACKAGE, or FILE=PACKAGE: what must be on the machine.
 DEBIAN_PROGRAMS=(containerd=containerd runc=runc nft=nftables iptables=iptables conntrack=conntrack
 	ip=iproute2 jq=jq unzip=unzip openssl=openssl buildah=buildah debootstrap=debootstrap skopeo=skopeo umoci=umoci
-	/usr/lib/cni/bridge=containernetworking-plugins)
+	/usr/lib/cni/bridge=containernetworking-plugins /usr/include/openssl/ssl.h=libssl-dev pkg-config=pkg-config)
 
 missing_packages() {
 	local pair
 	for pair in "${DEBIAN_PROGRAMS[@]}"; do
-		if ! command -v "${pair%%=*}" >/dev/null; then
+		if [[ ! -e ${pair%%=*} ]] && ! command -v "${pair%%=*}" >/dev/null; then
 			echo "${pair#*=}"
 		fi
 	done

@@ -31,17 +31,21 @@ context_rootfs() {
 	new_rootfs "$2" "$1/rootfs.tar"
 }
 
-inputs_cassandra() { echo "$CASSANDRA_VERSION" && digest_of "$FILES/cassandra"; }
-
-# context_cassandra: our files, and the jars with all they depend on.
-context_cassandra() {
+# context_of_jars DIRECTORY NAME VERSION JARS: our files, and the jars with all they depend on.
+context_of_jars() {
 	rm -rf "$1"
 	mkdir -p "$1"
-	cp -r "$FILES/cassandra/." "$1"
+	cp -r "$FILES/$2/." "$1"
 	mvn --batch-mode --no-transfer-progress -Dmaven.repo.local="$CACHE/maven" \
-		--file "$1/pom.xml" -Dcassandra.version="$CASSANDRA_VERSION" \
-		dependency:copy-dependencies -DoutputDirectory="$1/lib" -DincludeScope=runtime
+		--file "$1/pom.xml" "-D$2.version=$3" \
+		dependency:copy-dependencies -DoutputDirectory="$1/$4" -DincludeScope=runtime
 }
+
+inputs_cassandra() { echo "$CASSANDRA_VERSION" && digest_of "$FILES/cassandra"; }
+context_cassandra() { context_of_jars "$1" cassandra "$CASSANDRA_VERSION" lib; }
+
+inputs_kafka() { echo "$KAFKA_VERSION" && digest_of "$FILES/kafka"; }
+context_kafka() { context_of_jars "$1" kafka "$KAFKA_VERSION" libs; }
 
 inputs_mongodb() { echo "$MONGODB_VERSION" && digest_of "$FILES/mongodb"; }
 

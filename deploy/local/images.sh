@@ -24,6 +24,7 @@ reference() {
 	cassandra) echo "docker.io/library/cassandra:$CASSANDRA_TAG" ;;
 	mongodb) echo "docker.io/library/mongo:$MONGODB_TAG" ;;
 	rabbitmq) echo "docker.io/library/rabbitmq:$RABBITMQ_TAG" ;;
+	kafka) echo "docker.io/apache/kafka:$KAFKA_TAG" ;;
 	simbdp) echo "docker.io/simbdp/simbdp:$(product_version)" ;;
 	client*ingestapp) echo "docker.io/simbdp/$1:0.1.0" ;;
 	*) fail "there is no image called '$1'" ;;
@@ -33,7 +34,7 @@ reference() {
 # base_of NAME: the image it is built on, if that is one of ours.
 base_of() {
 	case $1 in
-	cassandra | mongodb | simbdp | client*ingestapp) echo base ;;
+	cassandra | kafka | mongodb | simbdp | client*ingestapp) echo base ;;
 	rabbitmq) echo base-rabbitmq ;;
 	esac
 }
@@ -99,7 +100,7 @@ release_storage() {
 trap release_storage EXIT
 names=("$@")
 if ((${#names[@]} == 0)); then
-	names=(simbdp cassandra mongodb rabbitmq clientbatchingestapp clientstreamingestapp)
+	names=(simbdp cassandra mongodb rabbitmq kafka clientbatchingestapp clientstreamingestapp)
 fi
 for name in "${names[@]}"; do
 	if [[ $name == simbdp ]]; then

@@ -25,6 +25,8 @@ use crate::watches::Stores;
 
 /// How often a Broker is asked.
 const PERIOD: Duration = Duration::from_secs(3);
+/// How often what is done with is deleted in it, where it does not do so by itself.
+const TRIM: Duration = Duration::from_secs(30);
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pipelines that are scaled at the same time.
@@ -56,6 +58,7 @@ pub async fn follow(ctx: Arc<Context>, stores: Stores) {
 async fn watch(ctx: Arc<Context>, stores: Stores, name: String) {
     let mut histories = Histories::new();
     let mut answered = true;
+    let mut trimmed: Option<Instant> = None;
     let mut period = tokio::time::interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while let Some(broker) = stores.brokers.get(&ObjectRef::new(&name)) {
@@ -69,6 +72,10 @@ async fn watch(ctx: Arc<Context>, stores: Stores, name: String) {
             _ => {}
         }
         answered = looked.is_ok();
+        if answered && trimmed.is_none_or(|at| at.elapsed() >= TRIM) {
+            trim(&ctx, &broker).await;
+            trimmed = Some(Instant::now());
+        }
         period.tick().await;
     }
 }
@@ -107,8 +114,20 @@ pub async fn look(
     Ok(())
 }
 
+/// It only gives disk space back: what fails is done next time.
+async fn trim(ctx: &Context, broker: &Broker) {
+    let trimmed = async { administrator(ctx, broker).await?.trim().await };
+    if let Err(error) = patiently(trimmed).await {
+        let broker = broker.name_any();
+        tracing::warn!(broker, %error, "what is done with stays in the broker for now");
+    }
+}
+
 async fn ask(ctx: &Context, broker: &Broker) -> Result<Backlogs, AdminError> {
-    let asked = async { administrator(ctx, broker).await?.backlogs().await };
+    patiently(async { administrator(ctx, broker).await?.backlogs().await }).await
+}
+
+async fn patiently<T>(asked: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
     tokio::time::timeout(PATIENCE, asked)
         .await
         .unwrap_or_else(|_| {

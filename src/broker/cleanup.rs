@@ -1,4 +1,4 @@
-//! Cleanup [IO]: a Broker goes when no tenant has queues in it; then node, volume, Secrets.
+//! Cleanup [IO]: a Broker goes when no tenant has queues in it; then node, volume, Secrets. In an external one nothing is touched.
 
 use std::time::Duration;
 
@@ -36,8 +36,11 @@ pub async fn cleanup(
             again: IN_USE_AGAIN,
         });
     }
+    if broker.spec.external.is_some() {
+        return Ok(Teardown::Done);
+    }
     let namespace = Some(namespace);
-    let labels = selector_text(&node_labels(&name));
+    let labels = selector_text(&node_labels(broker.spec.broker_type, &name));
     let gone = applier
         .delete_own::<StatefulSet>(namespace, &names::workload(&name), broker)
         .await?;

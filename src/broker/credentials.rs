@@ -1,24 +1,30 @@
-//! Credentials [IO]: the administrator's password and the Erlang cookie, generated once. They are in the
+//! Credentials [IO]: the administrator's password and what nodes know each other by, generated once. They are in the
 //! configuration, so they are there before anything is built.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use simbdp_api::Broker;
 use simbdp_broker::admin::ManagementConnection;
 
 use super::build::owned;
 use super::error::Error;
 use super::names;
+use super::place::BrokerPlace;
 use super::validate::ValidatedBroker;
 use crate::apply::{Applier, ApplyError, text};
 use crate::context::Context;
+use crate::login::{self, NoLogin};
 
 /// What a broker is built and asked with. Never logged: `Debug` is not derived.
+#[derive(Clone, Default)]
 pub struct Credentials {
     /// The administrator's password.
     pub password: String,
+    /// What nodes know each other by.
+    pub nodes: String,
 }
 
-/// The Erlang cookie and the administrator's login, in this order [pure]. `fresh` makes a text that nobody can guess.
+/// What nodes know each other by, and the administrator's login, in this order [pure]. `fresh` makes a text that nobody can guess.
 pub fn secrets(
     broker: &ValidatedBroker,
     namespace: &str,
@@ -36,13 +42,17 @@ pub fn secrets(
         ),
         ..Default::default()
     };
-    let cookie = [(names::COOKIE, fresh())];
+    let nodes = [(names::nodes_secret_key(broker.broker_type), fresh())];
     let login = [
-        (names::USERNAME, names::ADMIN.to_owned()),
-        (names::PASSWORD, fresh()),
+        (login::USERNAME, names::ADMIN.to_owned()),
+        (login::PASSWORD, fresh()),
     ];
     [
-        secret(names::cookie_secret(&broker.name), "Opaque", &cookie),
+        secret(
+            names::nodes_secret(broker.broker_type, &broker.name),
+            "Opaque",
+            &nodes,
+        ),
         secret(
             names::admin_secret(&broker.name),
             "kubernetes.io/basic-auth",
@@ -59,31 +69,36 @@ pub async fn ensure(
     version: &str,
     fresh: fn() -> String,
 ) -> Result<Credentials, Error> {
-    let [cookie, admin] = secrets(broker, namespace, version, fresh);
-    applier.ensure_secret(&cookie).await?;
+    let [nodes, admin] = secrets(broker, namespace, version, fresh);
+    let nodes = applier.ensure_secret(&nodes).await?;
     let admin = applier.ensure_secret(&admin).await?;
-    let password = text(&admin, names::PASSWORD).ok_or_else(|| Error::MissingKey {
-        secret: names::admin_secret(&broker.name),
-        key: names::PASSWORD,
-    })?;
-    Ok(Credentials { password })
+    let entry = |secret: &Secret, key| {
+        text(secret, key).ok_or_else(|| Error::MissingKey {
+            secret: secret.metadata.name.clone().unwrap_or_default(),
+            key,
+        })
+    };
+    Ok(Credentials {
+        password: entry(&admin, login::PASSWORD)?,
+        nodes: entry(&nodes, names::nodes_secret_key(broker.broker_type))?,
+    })
 }
 
-/// Where a Broker's management API is and who logs in; [`None`] while its administrator has no Secret.
+/// Where a Broker's administrator finds it and who logs in.
 pub async fn management(
     ctx: &Context,
-    broker: &str,
-) -> Result<Option<ManagementConnection>, ApplyError> {
+    broker: &Broker,
+) -> Result<Result<ManagementConnection, NoLogin>, ApplyError> {
+    let place = BrokerPlace::of(broker);
     let namespace = &ctx.identity.namespace;
-    let secret = ctx
-        .applier(super::MANAGER)
-        .get::<Secret>(Some(namespace), &names::admin_secret(broker))
-        .await?;
-    Ok(secret.and_then(|secret| {
-        Some(ManagementConnection {
-            url: names::management_url(broker, namespace),
-            username: text(&secret, names::USERNAME)?,
-            password: text(&secret, names::PASSWORD)?,
-        })
+    let (name, author) = place.secret();
+    let applier = ctx.applier(super::MANAGER);
+    let secret = applier.get::<Secret>(Some(namespace), &name).await?;
+    let login = login::read(secret.as_ref(), (namespace, &name), author);
+    Ok(login.map(|(username, password)| ManagementConnection {
+        url: place.management_url(namespace),
+        username,
+        password,
+        tls: place.tls().cloned(),
     }))
 }

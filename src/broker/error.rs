@@ -49,6 +49,7 @@ impl Classified for Error {
 pub fn broker_reason(error: &AdminError) -> &'static str {
     match error {
         AdminError::Unavailable(_) => "BrokerUnavailable",
+        AdminError::Tls(_) => "TlsFailed",
         AdminError::LoginRefused { .. } => "LoginRefused",
         AdminError::Refused { .. } => "BrokerRefused",
     }

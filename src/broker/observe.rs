@@ -33,6 +33,11 @@ impl Observed {
     pub fn ready(&self) -> usize {
         self.nodes.iter().filter(|node| node.ready).count()
     }
+
+    /// Whether these are the most of all nodes, without which nothing is taken.
+    pub fn has_quorum(&self) -> bool {
+        self.ready() > self.wanted / 2
+    }
 }
 
 /// Looks at nodes and, when one is ready, asks the broker for its version.
@@ -45,7 +50,7 @@ pub async fn observe(
     other_defaults: Vec<String>,
 ) -> Result<Observed, Error> {
     let namespace = &ctx.identity.namespace;
-    let labels = selector_text(&node_labels(&broker.name));
+    let labels = selector_text(&node_labels(broker.broker_type, &broker.name));
     let pods: Vec<Pod> = applier.list(Some(namespace), &labels).await?;
     let mut nodes: Vec<_> = pods.iter().map(pod_state).collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -59,14 +64,15 @@ pub async fn observe(
         wanted: usize::try_from(wanted).unwrap_or_default(),
         nodes,
         answer: None,
-        endpoint: names::endpoint(&broker.name, namespace),
+        endpoint: names::endpoint(broker.broker_type, &broker.name, namespace),
         other_defaults,
     };
     if observed.ready() > 0 {
         let connection = ManagementConnection {
-            url: names::management_url(&broker.name, namespace),
+            url: names::management_url(broker.broker_type, &broker.name, namespace),
             username: names::ADMIN.to_owned(),
             password: credentials.password,
+            tls: None,
         };
         let asked = async { ctx.broker.connect(&connection).await?.version().await };
         observed.answer = Some(asked.await);

@@ -2,7 +2,9 @@
 
 use simbdp_api::{Broker, BrokerStatus};
 
+use super::Seen;
 use super::error::{Error, broker_reason};
+use super::external;
 use super::observe::Observed;
 use crate::conditions::{Fact, Facts, READY, RECONCILING, STALLED, ready, reconciling, stalled};
 use crate::controller_runtime::Teardown;
@@ -17,16 +19,26 @@ pub const TEARING_DOWN: &str = "TearingDown";
 pub const IN_USE: &str = "InUse";
 
 /// Status of a Broker after a reconcile.
-pub fn status(broker: &Broker, outcome: &Result<Observed, Error>) -> (BrokerStatus, Facts) {
+pub fn status(broker: &Broker, outcome: &Result<Seen, Error>) -> (BrokerStatus, Facts) {
     match outcome {
-        Ok(observed) => {
+        Ok(Seen::External(observed)) => external::status(broker, observed),
+        Ok(Seen::Nodes(observed)) => {
+            let before = broker
+                .status
+                .as_ref()
+                .and_then(|status| status.version.clone());
+            let said = observed
+                .answer
+                .as_ref()
+                .and_then(|answer| answer.clone().ok());
             let status = BrokerStatus {
+                version: said.or(before),
                 nodes: Some(format!("{}/{}", observed.ready(), observed.wanted)),
                 endpoint: Some(observed.endpoint.clone()),
                 ..Default::default()
             };
-            let mut facts = node_facts(observed);
-            facts.extend(default_fact(broker, observed));
+            let mut facts = node_facts(broker, observed);
+            facts.extend(default_fact(broker, &observed.other_defaults));
             (status, Facts::replacing(facts))
         }
         Err(error) => {
@@ -68,11 +80,21 @@ pub fn teardown_status(
     )
 }
 
-fn node_facts(observed: &Observed) -> Vec<Fact> {
+fn node_facts(broker: &Broker, observed: &Observed) -> Vec<Fact> {
     let problems = explain(&observed.nodes);
     match &observed.answer {
+        Some(_) if !observed.has_quorum() => reconciling(
+            serious(&observed.nodes).unwrap_or("NoQuorum"),
+            &format!(
+                "{} of {} nodes are ready, and queues are taken while most are: {problems}",
+                observed.ready(),
+                observed.wanted
+            ),
+        ),
         Some(Ok(version)) => ready(&format!(
-            "RabbitMQ {version} answers; it has one node, so queues survive its process and not its volume"
+            "{} {version} answers; {}",
+            broker.spec.broker_type.as_str(),
+            what_survives(observed)
         )),
         Some(Err(error)) => reconciling(broker_reason(error), &error.to_string()),
         None if problems.is_empty() => reconciling("NodeStarting", "the node is being created"),
@@ -83,8 +105,19 @@ fn node_facts(observed: &Observed) -> Vec<Fact> {
     }
 }
 
-fn default_fact(broker: &Broker, observed: &Observed) -> Option<Fact> {
-    let others = observed.other_defaults.join(", ");
+fn what_survives(observed: &Observed) -> &'static str {
+    match (observed.wanted, observed.ready()) {
+        (1, _) => "it has one node, so queues survive its process and not its volume",
+        (wanted, ready) if ready < wanted => {
+            "not all of its nodes are ready: queues are taken while two of three are"
+        }
+        _ => "queues survive any one node",
+    }
+}
+
+/// Whether tenants that name no Broker get this one.
+pub fn default_fact(broker: &Broker, others: &[String]) -> Option<Fact> {
+    let others = others.join(", ");
     match (broker.spec.default, others.is_empty()) {
         (false, _) => None,
         (true, true) => Some(Fact::is(

@@ -180,8 +180,8 @@ fn digest(coredms: &ValidatedCoreDms) -> String {
 
 fn superuser(coredms: &ValidatedCoreDms, platform: &Platform, fresh: Fresh) -> Secret {
     let mut entries = vec![
-        (names::USERNAME, names::SUPERUSER.to_owned()),
-        (names::PASSWORD, fresh.password),
+        (crate::login::USERNAME, names::SUPERUSER.to_owned()),
+        (crate::login::PASSWORD, fresh.password),
     ];
     if coredms.engine == Engine::MongoDB {
         entries.push((names::KEYFILE, fresh.keyfile));

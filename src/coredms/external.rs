@@ -5,14 +5,15 @@ use simbdp_api::{CoreDms, CoreDmsStatus};
 use simbdp_coredms::admin::{AdminError, Member};
 
 use super::error::{Error, database_reason};
-use super::login::{self, NoLogin};
+use super::login;
 use super::observe::{DATABASE_READY, bytes};
-use super::place::{DatabasePlace, split};
+use super::place::DatabasePlace;
 use super::status::data;
 use super::validate::Invalid;
 use crate::apply::Applier;
 use crate::conditions::{Fact, Facts, ready, reconciling};
 use crate::context::Context;
+use crate::login::NoLogin;
 
 /// What was seen of an external database.
 #[derive(Clone, Debug)]
@@ -41,22 +42,13 @@ pub enum Answer {
     },
 }
 
-/// Where the database is; [`None`] when the operator runs it. Clients get one port for all addresses.
+/// Where the database is; [`None`] when the operator runs it.
 pub fn validate(coredms: &CoreDms) -> Result<Option<DatabasePlace>, Invalid> {
-    let Some(external) = &coredms.spec.external else {
+    let place = DatabasePlace::of(coredms);
+    let Some(outside) = &place.external else {
         return Ok(None);
     };
-    let place = DatabasePlace::of(coredms);
-    for address in &external.addresses {
-        match split(address).1 {
-            Some(port) if port == place.port() => {}
-            Some(_) => return Err(Invalid::SeveralPorts),
-            None => return Err(Invalid::Address(address.clone())),
-        }
-    }
-    if let Some(trust) = place.tls() {
-        trust.roots().map_err(Invalid::TrustBundle)?;
-    }
+    outside.check("db.example:9042")?;
     Ok(Some(place))
 }
 
@@ -145,8 +137,6 @@ pub fn explain(error: &AdminError, place: &DatabasePlace) -> String {
 
 #[cfg(test)]
 mod tests {
-    use simbdp_api::coredms::Tls;
-
     use super::*;
 
     fn coredms(addresses: &str) -> CoreDms {
@@ -163,31 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn addresses_have_one_port_that_a_port_can_have() {
-        assert!(
-            validate(&coredms("['a:9042', 'b:9042']"))
-                .unwrap()
-                .is_some()
-        );
-        let several = validate(&coredms("['a:9042', 'b:9043']")).unwrap_err();
-        assert_eq!(several, Invalid::SeveralPorts);
+    fn an_external_database_is_where_it_can_be_reached() {
+        let two = validate(&coredms("['a:9042', 'b:9042']"));
+        assert!(two.unwrap().is_some());
         let none = validate(&coredms("['a:70000']")).unwrap_err();
         assert!(none.to_string().contains("`a:70000`"), "{none}");
-    }
-
-    #[test]
-    fn a_trust_bundle_holds_certificates() {
-        let mut coredms = coredms("['a:9042']");
-        let external = coredms.spec.external.as_mut().unwrap();
-        external.tls = Some(Tls {
-            trust_bundle: Some("none".into()),
-        });
-        let invalid = validate(&coredms).unwrap_err().to_string();
-        assert!(
-            invalid.contains("spec.external.tls.trustBundle"),
-            "{invalid}"
-        );
-        assert!(invalid.contains("BEGIN CERTIFICATE"), "{invalid}");
     }
 
     #[test]
@@ -225,7 +195,10 @@ mod tests {
         };
         for (answer, reason, message) in [
             (
-                Answer::NoLogin(NoLogin::Missing("login".into())),
+                Answer::NoLogin(NoLogin::Missing {
+                    namespace: "n".into(),
+                    name: "login".into(),
+                }),
                 "SecretMissing",
                 "create it",
             ),

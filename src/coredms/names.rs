@@ -17,10 +17,6 @@ pub const BATCH_KIB: u32 = 50;
 pub const STORAGE_PORT: u16 = 7000;
 /// MongoDB's wire protocol, for clients and among members.
 pub const MONGODB_PORT: u16 = 27017;
-/// Key of the name in the superuser's Secret.
-pub const USERNAME: &str = "username";
-/// Key of the password in the superuser's Secret.
-pub const PASSWORD: &str = "password";
 
 /// Datacenter of every member, where the engine has such.
 pub fn datacenter(engine: Engine) -> Option<String> {

@@ -263,7 +263,7 @@ async fn database(
     }
     let setup = ClusterSetup {
         superuser: names::SUPERUSER.to_owned(),
-        password: key(coredms, applied, names::PASSWORD)?,
+        password: key(coredms, applied, crate::login::PASSWORD)?,
         engine: match coredms.engine {
             Engine::Cassandra => {
                 EngineSetup::Cassandra(names::replication(names::DATACENTER.to_owned()))

@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use kube::ResourceExt;
 use simbdp_api::CoreDms;
 use simbdp_api::common::{Engine, ObjectRef};
-use simbdp_api::coredms::Tls;
 use simbdp_api::names::{TenantName, tenant_objects};
 use simbdp_coredms::Trust;
 
 use super::names;
 use crate::objects::namespace_of;
+use crate::outside::{self, Outside};
 
 /// Where a tenant's database is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,24 +27,6 @@ pub struct DatabasePlace {
     pub datacenter: Option<String>,
     /// `host:port` of the members of an external database, and the Secret with the login.
     pub external: Option<Outside>,
-}
-
-/// How an external database is reached.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Outside {
-    /// `host:port` of members.
-    pub addresses: Vec<String>,
-    /// Secret with the login, in the namespace of the CoreDms.
-    pub secret: String,
-    /// Whose certificates it has; [`None`] without TLS.
-    pub tls: Option<Trust>,
-}
-
-fn trust(tls: &Tls) -> Trust {
-    match &tls.trust_bundle {
-        Some(pem) => Trust::Bundle(pem.as_str().into()),
-        None => Trust::Public,
-    }
 }
 
 impl fmt::Display for DatabasePlace {
@@ -77,10 +59,9 @@ impl DatabasePlace {
                 Some(external) => external.datacenter.clone().or_else(said),
                 None => names::datacenter(coredms.spec.engine),
             },
-            external: external.map(|external| Outside {
-                addresses: external.addresses.clone(),
-                secret: external.secret_ref.name.clone(),
-                tls: external.tls.as_ref().map(trust),
+            external: external.map(|external| {
+                let (secret, tls) = (&external.secret_ref.name, external.tls.as_ref());
+                Outside::new(&external.addresses, secret, tls)
             }),
         }
     }
@@ -108,9 +89,7 @@ impl DatabasePlace {
 
     /// Hosts, separated by commas, as a binding names them.
     pub fn hosts(&self) -> String {
-        let endpoints = self.endpoints();
-        let hosts: Vec<_> = endpoints.iter().map(|address| split(address).0).collect();
-        hosts.join(",")
+        outside::hosts(&self.endpoints())
     }
 
     /// Bytes of a batch from which on members warn, where it is not the default: those that the operator runs.
@@ -123,17 +102,14 @@ impl DatabasePlace {
     pub fn port(&self) -> u16 {
         let external = self.external.as_ref();
         external
-            .and_then(|outside| outside.addresses.first())
-            .and_then(|address| split(address).1)
+            .and_then(Outside::port)
             .unwrap_or(names::client_port(self.engine))
     }
 
     /// Addresses of the members of an external database when each is a number; [`None`] where a name is
     /// among them, or the database is not external.
     pub fn numbers(&self) -> Option<Vec<IpAddr>> {
-        let outside = self.external.as_ref()?;
-        let hosts = outside.addresses.iter().map(|address| split(address).0);
-        hosts.map(|host| host.parse().ok()).collect()
+        self.external.as_ref()?.numbers()
     }
 
     /// Whose certificates it has; [`None`] where connections are made without TLS.
@@ -147,14 +123,6 @@ impl DatabasePlace {
             Some(outside) => outside.secret.clone(),
             None => names::superuser_secret(&self.name),
         }
-    }
-}
-
-/// Host and port; the port is absent when it is not a number that a port can have.
-pub fn split(address: &str) -> (&str, Option<u16>) {
-    match address.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0)),
-        None => (address, None),
     }
 }
 
@@ -191,25 +159,5 @@ mod tests {
         assert_eq!(place.datacenter, None);
         assert_eq!(place.numbers().unwrap().len(), 2);
         assert_eq!(place.tls(), None);
-    }
-
-    #[test]
-    fn tls_is_of_public_authorities_or_of_those_in_the_bundle() {
-        let place = |tls: &str| {
-            let text =
-                format!("{{external: {{addresses: ['a:1'], secretRef: {{name: s}}, tls: {tls}}}}}");
-            self::place(&text)
-        };
-        assert_eq!(place("{}").tls(), Some(&Trust::Public));
-        let bundle = Trust::Bundle("PEM".into());
-        assert_eq!(place("{trustBundle: PEM}").tls(), Some(&bundle));
-    }
-
-    #[test]
-    fn ports_are_numbers_that_ports_can_have() {
-        assert_eq!(split("a:9042"), ("a", Some(9042)));
-        assert_eq!(split("a:0"), ("a", None));
-        assert_eq!(split("a:70000"), ("a", None));
-        assert_eq!(split("a"), ("a", None));
     }
 }

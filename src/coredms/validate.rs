@@ -7,6 +7,7 @@ use simbdp_api::{CoreDms, CoreDmsSpec};
 
 use crate::error::{Class, Classified};
 use crate::objects::namespace_of;
+use crate::outside::Unusable;
 
 const MIB: u64 = 1 << 20;
 /// The least members of a database: as many as there are replicas of each row.
@@ -72,17 +73,9 @@ pub enum Invalid {
         "spec.storage is missing: set the size of each member's volume, or spec.external for a database that the operator does not run"
     )]
     NoStorage,
-    /// An address of an external database that is none.
-    #[error("spec.external.addresses: `{0}` is not host:port; write for example db.example:9042")]
-    Address(String),
-    /// Addresses of an external database that cannot go into one binding.
-    #[error(
-        "spec.external.addresses have several ports: give all the same one, since the binding of a tenant names one"
-    )]
-    SeveralPorts,
-    /// Certificates of an external database's authorities that are none.
-    #[error("spec.external.tls.trustBundle: {0}")]
-    TrustBundle(simbdp_coredms::TrustError),
+    /// An external database that cannot be reached as declared.
+    #[error(transparent)]
+    External(#[from] Unusable),
     /// Fewer members than replicas of each row.
     #[error("spec.replicas ({0}) is less than 3, the replicas of each row: set it to 3 or more")]
     TooFewReplicas(u16),
@@ -123,8 +116,7 @@ impl Classified for Invalid {
         match self {
             Self::Quantity { .. } => "InvalidQuantity",
             Self::NoStorage => "NoStorage",
-            Self::Address(_) | Self::SeveralPorts => "InvalidAddress",
-            Self::TrustBundle(_) => "InvalidTrustBundle",
+            Self::External(error) => error.reason(),
             Self::TooFewReplicas(_) => "TooFewReplicas",
             Self::UnsuitableReplicas(_) => "UnsuitableReplicas",
             Self::RequestAboveLimit { .. } => "RequestAboveLimit",

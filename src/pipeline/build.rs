@@ -57,14 +57,20 @@ pub fn build(
     }
 }
 
-/// The queues of a pipeline; `max_bytes` is the Broker's.
-pub fn queues(tenant: &TenantName, pipeline: &PipelineName, max_bytes: u64) -> PipelineQueues {
+/// The queues of a pipeline with at most so many ingest apps; `max_bytes` is the Broker's.
+pub fn queues(
+    tenant: &TenantName,
+    pipeline: &PipelineName,
+    max_bytes: u64,
+    consumers: u16,
+) -> PipelineQueues {
     PipelineQueues {
         vhost: tenant.vhost(),
         queue: pipeline.queue(),
         dead_letter_queue: pipeline.dead_letter_queue(),
         max_bytes,
         consumer_timeout_ms: CONSUMER_TIMEOUT_MS,
+        consumers,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::error::Failure;
 use crate::tenant::external::{broker_admin, broker_since, database_admin, database_since};
 use crate::tenant::memory::digest;
 use crate::tenant::status::{Stage, broker_stage, database_stage};
+use crate::tenant::validate::max_queue_bytes;
 
 /// The table: created or added to. A conflict is an error; that the database cannot be asked now is not,
 /// since the pipeline's figures are still of interest.
@@ -136,8 +137,9 @@ async fn ensure_queues(
     pipeline: &ValidatedPipeline,
     broker: &Broker,
 ) -> Result<Stage, Error> {
-    let max_bytes = broker.spec.max_queue_size.bytes().unwrap_or(u64::MAX);
-    let queues = build::queues(&pipeline.tenant, &pipeline.name, max_bytes);
+    let max_bytes = max_queue_bytes(broker);
+    let consumers = pipeline.bounds.max;
+    let queues = build::queues(&pipeline.tenant, &pipeline.name, max_bytes, consumers);
     let wanted = digest(&[&format!("{queues:?}"), &broker_since(broker)]);
     let what = format!("queues/{}", object.uid().unwrap_or_default());
     if ctx.memory.is_ensured(&what, &wanted).await {

@@ -268,6 +268,9 @@ fn facts(parts: &Parts) -> Vec<Fact> {
         ),
     };
     facts.push(match parts.paused {
+        Some(why) if parts.apps.former > 0 => {
+            Fact::is(PAUSED, "Pausing", &pausing(parts.apps.former, why))
+        }
         Some(why) => Fact::is(PAUSED, PAUSED, why),
         None => Fact::not(PAUSED, "Running", ""),
     });

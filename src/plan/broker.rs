@@ -10,7 +10,8 @@ use super::error::PlanError;
 use super::look::look;
 use super::report::Section;
 use super::scene::{Scene, put};
-use crate::broker::{MANAGER, build::build, credentials, validate};
+use crate::broker::credentials::Credentials;
+use crate::broker::{MANAGER, build::build, credentials, external, validate};
 use crate::error::Classified;
 
 /// Plans an apply.
@@ -25,7 +26,16 @@ pub async fn apply(
     let broker = asked.wanted;
     put(&mut scene.brokers, broker.clone());
     defaults(scene, &broker, section);
-    let valid = match validate::validate(&broker) {
+    let valid = match external::validate(&broker) {
+        Ok(Some(_)) => {
+            section
+                .note("the broker is external: nothing is run or made but what tenants need in it");
+            return Ok(());
+        }
+        Ok(None) => validate::validate(&broker),
+        Err(invalid) => Err(invalid),
+    };
+    let valid = match valid {
         Ok(valid) => valid,
         Err(invalid) => {
             section.refuse(invalid.reason(), invalid.to_string());
@@ -39,7 +49,7 @@ pub async fn apply(
     for secret in &secrets {
         builder.once(secret)?;
     }
-    builder.broker(build(&valid, &platform, ""))?;
+    builder.broker(build(&valid, &platform, &Credentials::default()))?;
     look(scene, builder.built, true, section).await
 }
 

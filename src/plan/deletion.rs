@@ -106,8 +106,12 @@ async fn of_broker(
         stays(section, broker::cleanup::in_use(&left));
         return Ok(());
     }
+    if broker.spec.external.is_some() {
+        section.note("the broker is external: nothing in it is touched");
+        return Ok(());
+    }
     let uid = broker.uid().unwrap_or_default();
-    let claims = node_labels(&name);
+    let claims = node_labels(broker.spec.broker_type, &name);
     for found in inventory(&scene.cluster, &scene.platform.namespace).await? {
         let claimed = found.item.kind == CLAIM && found.has(&claims);
         if claimed || found.owners.contains(&uid) {

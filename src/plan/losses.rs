@@ -7,7 +7,6 @@ use simbdp_api::names::{PipelineName, TenantName};
 
 use super::report::{Item, Place};
 use super::tenant::words;
-use crate::pipeline::build;
 use crate::tenant::external::{broker_names, database_names};
 
 /// A table with the rows that its pipelines have written.
@@ -67,14 +66,10 @@ pub fn of_broker(tenant: &TenantName, broker: Option<&str>) -> Vec<Item> {
 
 /// Both queues of a pipeline.
 pub fn queues(tenant: &TenantName, pipeline: &PipelineName) -> Vec<Item> {
-    let queues = build::queues(tenant, pipeline, 0);
     let item = |name| {
-        Item::new(Place::Broker, "Queue", name).with(format!("in virtual host {}", queues.vhost))
+        Item::new(Place::Broker, "Queue", name).with(format!("in virtual host {}", tenant.vhost()))
     };
-    vec![
-        item(queues.queue.clone()),
-        item(queues.dead_letter_queue.clone()),
-    ]
+    vec![item(pipeline.queue()), item(pipeline.dead_letter_queue())]
 }
 
 /// What waits in a pipeline's queue; [`None`] where nothing does.

@@ -12,13 +12,14 @@ use super::built::Builder;
 use super::documents::Document;
 use super::error::PlanError;
 use super::look::{file_differences, look};
+use super::losses;
 use super::report::{Change, Item, Place, Section};
 use super::scene::{Scene, put};
 use super::tenant::{credentials, gateway, words};
 use crate::conditions::holds;
 use crate::error::Classified;
 use crate::pipeline::apply::MANAGER;
-use crate::pipeline::build::{build, queues};
+use crate::pipeline::build::build;
 use crate::pipeline::dereference::{self, Homeless};
 use crate::pipeline::error::Error;
 use crate::pipeline::status::{QUEUES_READY, TABLE_READY};
@@ -263,12 +264,8 @@ fn outside(
             .push(item.with("unless it is there from before"));
     }
     if !live.is_some_and(|live| held(live, QUEUES_READY)) {
-        let queues = queues(&valid.tenant, &valid.name, 0);
-        for name in [queues.queue, queues.dead_letter_queue] {
-            let item = Item::new(Place::Broker, "Queue", name);
-            section
-                .create
-                .push(item.with(format!("in virtual host {}", queues.vhost)));
-        }
+        section
+            .create
+            .extend(losses::queues(&valid.tenant, &valid.name));
     }
 }

@@ -255,7 +255,7 @@ fn outside(valid: &ValidatedTenant, home: &Home, section: &mut Section) {
         .extend(keyspaces.map(|name| inside(keyspace, name)));
     let roles = database.roles.into_iter();
     section.create.extend(roles.map(|name| inside(role, name)));
-    let at = format!("in Broker {}", valid.broker);
+    let at = format!("in Broker {}", valid.broker.name);
     for (kind, name) in [("VirtualHost", broker.vhost), ("User", broker.username)] {
         let item = Item::new(Place::Broker, kind, name).with(at.clone());
         section.create.push(item);

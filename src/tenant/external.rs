@@ -76,16 +76,15 @@ fn since_ready<K: Managed>(object: &K, declared: &str) -> String {
     )
 }
 
-/// The operator's session in a broker; [`None`] while its administrator has no Secret.
+/// The operator's session in a broker; [`None`] while there is no Secret with its login.
 pub async fn broker_admin(
     ctx: &Context,
     broker: &Broker,
 ) -> Result<Option<Arc<dyn BrokerAdmin>>, Error> {
-    let name = broker.name_any();
-    let Some(connection) = crate::broker::management(ctx, &name).await? else {
-        return Ok(None);
-    };
-    Ok(Some(ctx.broker.connect(&connection).await?))
+    match crate::broker::management(ctx, broker).await? {
+        Ok(connection) => Ok(Some(ctx.broker.connect(&connection).await?)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The operator's session in a database; [`None`] while there is no Secret with its login.

@@ -101,7 +101,7 @@ impl Controller for TenantController {
             ctx,
             tenant,
             &name,
-            found.broker(&valid.broker),
+            found.broker(&valid.broker.name),
             &credentials,
         )
         .await;
@@ -111,7 +111,7 @@ impl Controller for TenantController {
         let isolation = isolation::check(ctx, &applier, tenant, &valid, &home.place, settled).await;
         Ok(Observed::Applied(Box::new(Parts {
             namespace_uid,
-            broker_name: valid.broker,
+            broker_name: valid.broker.name,
             coredms: home.place.reference(),
             placement: home.why,
             members: coredms.and_then(|coredms| coredms.status.as_ref()?.members.clone()),

@@ -11,8 +11,10 @@ use simbdp_api::pipeline::{FileCount, Format};
 use simbdp_api::tenant::{DeletionPolicy, Placement, Quota, TenantCoreDms, User};
 use simbdp_api::{Broker, Tenant};
 
+pub use self::broker::max_queue_bytes;
 use super::build::gateway;
 use super::namespace::Current;
+use crate::broker::place::BrokerPlace;
 use crate::coredms::validate::{self as coredms, MemberNeeds};
 use crate::error::Classified;
 use crate::objects;
@@ -24,8 +26,10 @@ pub struct ValidatedTenant {
     pub name: TenantName,
     /// The tenant's database.
     pub coredms: Database,
-    /// Name of the Broker that holds the tenant's queues.
-    pub broker: String,
+    /// The broker that holds the tenant's queues.
+    pub broker: BrokerPlace,
+    /// Most bytes of a queue there.
+    pub max_queue_bytes: u64,
     /// Who may use the gateway.
     pub users: Vec<User>,
     /// What the tenant may use at most.
@@ -158,6 +162,19 @@ pub enum Invalid {
         .0.join(", ")
     )]
     BrokerAmbiguous(Vec<String>),
+    /// The Broker is another tenant's.
+    #[error(
+        "Broker `{broker}` is for tenant `{tenant}` alone: name another one in spec.broker.ref, or leave it out for the default one"
+    )]
+    BrokerReserved {
+        /// Broker that was asked for.
+        broker: String,
+        /// Tenant that it is for.
+        tenant: String,
+    },
+    /// Two Brokers are for this tenant alone.
+    #[error("the Brokers {} are all for this tenant alone: name one in spec.broker.ref", .0.join(", "))]
+    BrokersOfItsOwn(Vec<String>),
     /// Queues do not move between Brokers.
     #[error(
         "the tenant's queues are on Broker `{current}` and cannot move to `{wanted}`: set spec.broker.ref to `{current}`"
@@ -197,7 +214,8 @@ impl Invalid {
             Self::QuotaTooSmall { .. } => "QuotaTooSmall",
             Self::StagingChanged { .. } => "StagingImmutable",
             Self::BrokerNotFound { .. } => "BrokerNotFound",
-            Self::BrokerAmbiguous(_) => "BrokerAmbiguous",
+            Self::BrokerAmbiguous(_) | Self::BrokersOfItsOwn(_) => "BrokerAmbiguous",
+            Self::BrokerReserved { .. } => "BrokerReserved",
             Self::BrokerChanged { .. } => "BrokerImmutable",
         }
     }
@@ -206,7 +224,11 @@ impl Invalid {
     pub fn concerns_broker(&self) -> bool {
         matches!(
             self,
-            Self::BrokerNotFound { .. } | Self::BrokerAmbiguous(_) | Self::BrokerChanged { .. }
+            Self::BrokerNotFound { .. }
+                | Self::BrokerAmbiguous(_)
+                | Self::BrokersOfItsOwn(_)
+                | Self::BrokerReserved { .. }
+                | Self::BrokerChanged { .. }
         )
     }
 }
@@ -226,14 +248,13 @@ pub fn validate(
     };
     check_users(&spec.users)?;
     check_quota(&spec.quota, members(&database)?, &gateway)?;
+    let asked = spec.broker.reference.as_ref().map(|r| r.name.as_str());
+    let broker = broker::choose(&name, asked, brokers, current.broker.as_deref())?;
     Ok(ValidatedTenant {
         name,
         coredms: database,
-        broker: choose_broker(
-            spec.broker.reference.as_ref().map(|r| r.name.as_str()),
-            brokers,
-            current.broker.as_deref(),
-        )?,
+        broker: BrokerPlace::of(broker),
+        max_queue_bytes: max_queue_bytes(broker),
         users: spec.users.clone(),
         quota: spec.quota.clone(),
         ceilings: ceilings(tenant)?,
@@ -349,54 +370,6 @@ fn check_users(users: &[User]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Broker by name, else the one that already holds the queues, else the one marked default.
-fn choose_broker(
-    wanted: Option<&str>,
-    brokers: &[Broker],
-    current: Option<&str>,
-) -> Result<String, Invalid> {
-    let names = || {
-        let mut names: Vec<String> = brokers
-            .iter()
-            .filter_map(|b| b.metadata.name.clone())
-            .collect();
-        names.sort();
-        names
-    };
-    if let (Some(wanted), Some(current)) = (wanted, current)
-        && wanted != current
-        && names().contains(&current.to_owned())
-    {
-        return Err(Invalid::BrokerChanged {
-            current: current.to_owned(),
-            wanted: wanted.to_owned(),
-        });
-    }
-    if let Some(name) = wanted.or(current) {
-        return match names().contains(&name.to_owned()) {
-            true => Ok(name.to_owned()),
-            false => Err(Invalid::BrokerNotFound {
-                wanted: Some(name.to_owned()),
-                known: names(),
-            }),
-        };
-    }
-    let mut defaults: Vec<String> = brokers
-        .iter()
-        .filter(|broker| broker.spec.default)
-        .filter_map(|broker| broker.metadata.name.clone())
-        .collect();
-    defaults.sort();
-    match defaults.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => Err(Invalid::BrokerNotFound {
-            wanted: None,
-            known: names(),
-        }),
-        _ => Err(Invalid::BrokerAmbiguous(defaults)),
-    }
-}
-
 /// Checks that the staging volumes of a gateway that is there are asked for as they were claimed.
 pub fn check_staging(asked: &StorageSpec, gateway: &StatefulSet) -> Result<(), Invalid> {
     let claims = gateway
@@ -507,5 +480,6 @@ fn show_millis(millis: u64) -> String {
     objects::cpu(millis).0
 }
 
+mod broker;
 #[cfg(test)]
 mod tests;

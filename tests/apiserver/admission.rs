@@ -294,6 +294,59 @@ fn external() -> Value {
 }
 
 #[tokio::test]
+async fn bad_brokers_are_refused_with_what_would_be_right() {
+    let client = server::client().await;
+    let url = "https://mq.example:15671";
+    let rabbitmq = || {
+        let mut external = external();
+        external["managementUrl"] = json!(url);
+        external
+    };
+    for good in [
+        json!({"storage": storage(), "nodes": 3, "profile": "Development"}),
+        json!({"external": rabbitmq()}),
+        json!({"type": "Kafka", "external": external(), "maxQueueSize": "1Gi", "tenant": "acme"}),
+    ] {
+        let created = create(&client, "Broker", "good", good.clone()).await;
+        assert_eq!(created, Ok(()), "{good}");
+    }
+    for (spec, message) in [
+        (json!({}), "storage is needed"),
+        (
+            json!({"storage": storage(), "nodes": 2}),
+            "Unsupported value: 2",
+        ),
+        (
+            json!({"external": rabbitmq(), "storage": storage()}),
+            "belong to a broker that the operator runs",
+        ),
+        (
+            json!({"external": rabbitmq(), "nodes": 3}),
+            "belong to a broker that the operator runs",
+        ),
+        (
+            json!({"external": external()}),
+            "managementUrl is needed for RabbitMQ",
+        ),
+        (
+            json!({"type": "Kafka", "external": rabbitmq()}),
+            "is for RabbitMQ alone",
+        ),
+        (
+            json!({"type": "Kafka", "external": {"addresses": ["kafka"], "secretRef": {"name": "login"}}}),
+            "spec.external.addresses[0]",
+        ),
+        (
+            json!({"storage": storage(), "tenant": "acme", "default": true}),
+            "default must be false where tenant is set",
+        ),
+    ] {
+        let error = create(&client, "Broker", "bad", spec).await.unwrap_err();
+        assert!(error.contains(message), "wanted `{message}`, got: {error}");
+    }
+}
+
+#[tokio::test]
 async fn bad_databases_are_refused_with_what_would_be_right() {
     let client = server::client().await;
     let claims = |tenants: &[&str]| {
@@ -424,6 +477,18 @@ async fn what_cannot_be_changed_is_refused() {
             json!({"storage": storage()}),
             json!({"storage": {"size": "2Gi"}}),
             storage_rule,
+        ),
+        (
+            "Broker",
+            json!({"storage": storage()}),
+            json!({"nodes": 3}),
+            "nodes cannot be changed",
+        ),
+        (
+            "Broker",
+            json!({"type": "Kafka", "storage": storage()}),
+            json!({"storage": null, "external": external()}),
+            "a broker cannot change between external",
         ),
         (
             "IngestPipeline",

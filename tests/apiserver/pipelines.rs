@@ -397,7 +397,7 @@ async fn a_pipeline_is_not_ready_while_a_former_app_of_its_own_may_take_work() {
             "labels": ingest.selector.match_labels,
             "annotations": {labels::CONFIG_DIGEST: "another"},
         },
-        "spec": {"containers": [{"name": "ingest", "image": "example/simbdp:1"}]},
+        "spec": ingest.template.spec,
     }))
     .unwrap();
     let pods: Api<Pod> = Api::namespaced(world.client.clone(), &namespace);

@@ -131,6 +131,7 @@ impl World {
                     cassandra: "example/cassandra".into(),
                     mongodb: "example/mongo".into(),
                     rabbitmq: "example/rabbitmq".into(),
+                    kafka: "example/kafka".into(),
                     simbdp: "example/simbdp:1".into(),
                 },
                 image_pull_policy: Default::default(),

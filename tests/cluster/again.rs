@@ -64,7 +64,7 @@ async fn dead_letters_are_redriven_once_the_pipeline_is_mended() {
     let mut paused = spec("stream", table, true);
     paused["paused"] = json!(true);
     apply(&tenant, STREAM, paused).await;
-    told(&tenant, STREAM, "Paused", "True", "").await;
+    told(&tenant, STREAM, "Ready", "False", "accepted and kept").await;
     let messages: String = (0..MESSAGES)
         .map(|id| format!("{{\"id\": {id}}}\n"))
         .collect();

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
@@ -126,9 +127,9 @@ async fn volumes(tenant: &TestTenant) -> usize {
     all.iter().filter(of_tenant).count()
 }
 
-async fn ends(order: &[Part]) {
-    let tenant = TestTenant::own("omega", Engine::MongoDB).await;
-    let client = &tenant.cluster.client;
+/// A tenant with a pipeline, to be deleted.
+async fn lives(name: &str) -> TestTenant {
+    let tenant = TestTenant::own(name, Engine::MongoDB).await;
     let spec = small_tenant(Engine::MongoDB, "Delete");
     let applied = tenant.cluster.apply_tenant(&tenant.name, spec).await;
     applied.unwrap();
@@ -136,11 +137,10 @@ async fn ends(order: &[Part]) {
     tenant
         .pipeline("planes", sample("planes.yaml", "planes"))
         .await;
-    operators(client, 0).await;
-    for part in order {
-        delete_part(&tenant, *part).await;
-    }
-    operators(client, 2).await;
+    tenant
+}
+
+async fn ends_of(tenant: &TestTenant, order: &[Part]) {
     let start = Instant::now();
     eventually(&format!("the end after {order:?}"), LIMIT, || async {
         let found = tenant
@@ -150,7 +150,7 @@ async fn ends(order: &[Part]) {
             .await
             .unwrap();
         let namespace = tenant.cluster.namespace(&tenant.name).await;
-        match (found, namespace, volumes(&tenant).await) {
+        match (found, namespace, volumes(tenant).await) {
             (None, None, 0) => Ok(()),
             (found, namespace, volumes) => Err(format!(
                 "{:?}, {:?}, {volumes} volumes",
@@ -170,13 +170,22 @@ async fn a_tenant_ends_in_whatever_order_its_parts_are_deleted() {
     let client = Cluster::connect().await.client;
     let foreign = Foreign::make(&client).await;
     let before = foreign.seen().await;
-    for order in [
-        [Secrets, CoreDms, Tenant, Namespace],
-        [Namespace, Secrets, CoreDms, Tenant],
-        [Tenant, Namespace, CoreDms, Secrets],
-    ] {
-        ends(&order).await;
+    let orders = [
+        ("omega-1", [Secrets, CoreDms, Tenant, Namespace]),
+        ("omega-2", [Namespace, Secrets, CoreDms, Tenant]),
+        ("omega-3", [Tenant, Namespace, CoreDms, Secrets]),
+    ];
+    let tenants = join_all(orders.map(|(name, _)| lives(name))).await;
+    operators(&client, 0).await;
+    let orders = orders.map(|(_, order)| order);
+    for (tenant, order) in tenants.iter().zip(&orders) {
+        for part in order {
+            delete_part(tenant, *part).await;
+        }
     }
+    operators(&client, 2).await;
+    let ends = tenants.iter().zip(&orders);
+    join_all(ends.map(|(tenant, order)| ends_of(tenant, order))).await;
     assert_eq!(foreign.seen().await, before);
     delete(foreign.namespaces, Foreign::NAMESPACE).await;
 }

@@ -1,5 +1,5 @@
-//! Databases that somebody else runs: of this test's own, over TLS alone, with a login for the operator that may do no
-//! more than what is documented, and with what others have in them.
+//! Databases and brokers that somebody else runs: of this test's own, over TLS alone, with a login for the operator that may
+//! do no more than what is documented, and with what others have in them.
 
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use simbdp_testkit::certificates::Authority;
 use tempfile::NamedTempFile;
 
 use crate::database::Database;
+use crate::elsewhere_brokers::BrokerElsewhere;
 use crate::harness::{Cluster, QUICK, SLOW, eventually};
 
 /// The operator's login.
@@ -63,12 +64,18 @@ const CONTENT: [&str; 5] = [
 /// A database of somebody else.
 pub struct Elsewhere {
     pub engine: Engine,
+    /// What the CoreDms, the Broker and their Secret are called.
+    pub name: &'static str,
+    /// The tenant that comes and goes.
+    pub guest: &'static str,
     /// Whose certificates it has, in PEM.
     pub authority: String,
     /// What it is reached by.
     pub addresses: Vec<String>,
     /// As one who may do everything.
     pub admin: Database,
+    /// A broker beside it, of the other kind for each engine.
+    pub broker: BrokerElsewhere,
     cluster: Cluster,
     namespace: String,
     _trust: NamedTempFile,
@@ -94,11 +101,22 @@ impl Elsewhere {
             Engine::Cassandra => place.cassandra().await,
             Engine::MongoDB => place.mongodb().await,
         };
+        let broker = match engine {
+            Engine::Cassandra => place.rabbitmq().await,
+            Engine::MongoDB => place.kafka().await,
+        };
+        let (name, guest) = match engine {
+            Engine::Cassandra => ("theirs-cassandra", "guest-cassandra"),
+            Engine::MongoDB => ("theirs-mongodb", "guest-mongodb"),
+        };
         Self {
             engine,
+            name,
+            guest,
             authority: authority.pem(),
             addresses,
             admin,
+            broker,
             namespace,
             cluster,
             _trust: trust,
@@ -151,10 +169,10 @@ impl Elsewhere {
 }
 
 /// Where it is made.
-struct Place<'a> {
+pub struct Place<'a> {
     cluster: &'a Cluster,
-    namespace: &'a str,
-    authority: &'a Authority,
+    pub namespace: &'a str,
+    pub authority: &'a Authority,
     /// For the driver that takes certificates from a file, which it reads whenever it connects.
     trust: &'a NamedTempFile,
 }
@@ -192,7 +210,7 @@ impl Place<'_> {
     }
 
     /// A Service, and the address that its pod will have for others whenever it starts.
-    async fn service(&self, name: &str, ports: &[u16]) -> String {
+    pub async fn service(&self, name: &str, ports: &[u16]) -> String {
         let ports = ports
             .iter()
             .map(|port| json!({"name": format!("p{port}"), "port": port}));
@@ -205,7 +223,7 @@ impl Place<'_> {
     }
 
     /// A pod with the files in `/server`.
-    async fn pod(&self, name: &str, files: Value, mut spec: Value) {
+    pub async fn pod(&self, name: &str, files: Value, mut spec: Value) {
         let secret = json!({"metadata": {"name": name}, "stringData": files});
         create(self.api::<Secret>(), secret).await;
         spec["volumes"] = json!([

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use simbdp_api::common::{Conditions, Engine};
 use simbdp_api::names::{TenantName, tenant_objects};
 use simbdp_api::wire::rest::{FileRecord, FileState, UploadResult};
-use simbdp_api::{IngestPipeline, Tenant, labels};
+use simbdp_api::{Broker, IngestPipeline, Tenant, labels};
 use tokio::sync::OnceCell;
 
 use crate::database::Database;
@@ -125,6 +125,24 @@ impl Cluster {
             .await
     }
 
+    /// Applies the Broker of tests that are run with Kafka; does not wait.
+    pub async fn apply_kafka(&self) {
+        let object = json!({
+            "apiVersion": "simbdp.dev/v1alpha1", "kind": "Broker",
+            "metadata": {"name": KAFKA, "labels": {TEST_LABEL: "true"}},
+            "spec": {
+                "type": "Kafka", "nodes": 3, "profile": "Development", "storage": {"size": "1Gi"}, "maxQueueSize": "64Mi",
+                "resources": {"requests": {"cpu": "20m", "memory": "384Mi"}, "limits": {"memory": "768Mi"}},
+            },
+        });
+        let brokers: Api<Broker> = Api::all(self.client.clone());
+        let params = PatchParams::apply("cluster-test").force();
+        brokers
+            .patch(KAFKA, &params, &Patch::Apply(object))
+            .await
+            .unwrap();
+    }
+
     /// Applies an IngestPipeline from its spec, once one of that name that is being deleted is gone; does not wait for more.
     /// One ingest app of it always runs, unless the spec says otherwise: most tests look at it, or kill it.
     pub async fn apply_pipeline(
@@ -227,6 +245,9 @@ pub fn condition(conditions: &Conditions, kind: &str) -> Option<(String, String,
     ))
 }
 
+/// The Broker of tests that are run with Kafka.
+pub const KAFKA: &str = "kafka";
+
 /// A tenant under test: two users, a database in the Development profile.
 #[derive(Clone)]
 pub struct TestTenant {
@@ -273,9 +294,15 @@ impl TestTenant {
         let tenant = Self::named(name, engine).await;
         turns::with(name).await;
         once.get_or_init(|| async {
+            let mut spec = small_tenant(engine, "Delete");
+            // Each kind of broker with one of the engines: the two know nothing of each other.
+            if engine == Engine::MongoDB {
+                tenant.cluster.apply_kafka().await;
+                spec["broker"] = json!({"ref": {"name": KAFKA}});
+            }
             tenant
                 .cluster
-                .apply_tenant(&tenant.name, small_tenant(engine, "Delete"))
+                .apply_tenant(&tenant.name, spec)
                 .await
                 .unwrap();
             tenant.cluster.tenant_ready(&tenant.name).await;
@@ -293,7 +320,7 @@ impl TestTenant {
     /// A handle of a test's own tenant, of which there is one at a time: each takes a good part of a small node.
     pub async fn own(name: &str, engine: Engine) -> Self {
         let tenant = Self::named(name, engine).await;
-        turns::with(turns::OWN).await;
+        turns::with(turns::own(engine)).await;
         tenant
     }
 

@@ -9,6 +9,7 @@ use simbdp_api::labels;
 use simbdp_api::names::tenant_objects;
 use simbdp_api::wire::rest::FileState;
 
+use crate::brokers::{OPERATOR_NAMESPACE, kafka_leader, rabbitmq_leader};
 use crate::harness::{QUICK, SLOW, TestTenant, eventually};
 use crate::main_job::{WEATHER_DOUBLES, WEATHER_KEY, data, head, ndjson, planes_ndjson, sample};
 use crate::table::{Cells, differences, from_csv};
@@ -209,7 +210,13 @@ async fn gateway_killed_between_staging_and_queueing_keeps_the_file() {
 
 /// Uploads two files while a pod is killed, and sends a message that is newer than its row in the second file and
 /// may well be written before it.
-async fn load_survives(tenant: &TestTenant, pipeline: &str, namespace: &str, pod: &str) {
+/// `victim` is asked for once the pipelines are there.
+async fn load_survives(
+    tenant: &TestTenant,
+    pipeline: &str,
+    namespace: &str,
+    victim: impl AsyncFnOnce() -> String,
+) {
     let table = pipeline.replace('-', "_");
     tenant
         .pipeline(pipeline, sample("flights.yaml", &table))
@@ -231,7 +238,7 @@ async fn load_survives(tenant: &TestTenant, pipeline: &str, namespace: &str, pod
     let one = tenant
         .upload(pipeline, "flights-1.csv", first.as_bytes())
         .await;
-    tenant.cluster.kill_pod(namespace, pod).await;
+    tenant.cluster.kill_pod(namespace, &victim().await).await;
     let two = tenant
         .upload(pipeline, "flights-2.csv", second.as_bytes())
         .await;
@@ -260,7 +267,7 @@ async fn a_member_killed_under_load(tenant: TestTenant) {
         Engine::Cassandra => last_member(&tenant).await,
         Engine::MongoDB => eventually("a primary", QUICK, || tenant.primary()).await,
     };
-    load_survives(&tenant, "kill-member", &namespace, &victim).await;
+    load_survives(&tenant, "kill-member", &namespace, async || victim).await;
     tenant.cluster.tenant_ready(&tenant.name).await;
 }
 
@@ -309,18 +316,24 @@ async fn a_cassandra_pod_that_is_asked_to_stop_drains_by_itself() {
     );
 }
 
+const KILL_BROKER: &str = "kill-broker";
+
+/// The leader of the queue that files come by.
 #[tokio::test]
-async fn the_rabbitmq_pod_killed_under_load() {
+async fn the_rabbitmq_node_that_leads_killed_under_load() {
     turns::alone().await;
     let tenant = TestTenant::alpha().await;
-    let selector = format!("{}=default", labels::BROKER);
-    let victim = tenant
-        .cluster
-        .pod_names("simbdp-system", &selector)
-        .await
-        .pop()
-        .unwrap();
-    load_survives(&tenant, "kill-rabbitmq", "simbdp-system", &victim).await;
+    let leader = async || rabbitmq_leader(&tenant, KILL_BROKER).await;
+    load_survives(&tenant, KILL_BROKER, OPERATOR_NAMESPACE, leader).await;
+}
+
+/// The leader of the topic's first partition.
+#[tokio::test]
+async fn the_kafka_node_that_leads_killed_under_load() {
+    turns::alone().await;
+    let tenant = TestTenant::of(Engine::MongoDB).await;
+    let leader = async || kafka_leader(&tenant, KILL_BROKER).await;
+    load_survives(&tenant, KILL_BROKER, OPERATOR_NAMESPACE, leader).await;
 }
 
 #[tokio::test]

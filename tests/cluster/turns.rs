@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use simbdp_api::common::Engine;
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 type Tenants = BTreeMap<String, Arc<tokio::sync::Mutex<()>>>;
@@ -14,8 +15,13 @@ type Tenants = BTreeMap<String, Arc<tokio::sync::Mutex<()>>>;
 static ALL: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
 static TENANTS: Mutex<Tenants> = Mutex::new(Tenants::new());
 
-/// In place of a name, for tenants that tests have for themselves.
-pub const OWN: &str = "own";
+/// In place of a name, for tenants that tests have for themselves: one of each engine at a time.
+pub fn own(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Cassandra => "own cassandra",
+        Engine::MongoDB => "own mongodb",
+    }
+}
 
 /// What a test keeps; guards are only dropped.
 #[derive(Default)]

@@ -115,7 +115,7 @@ impl Engine {
     }
 }
 
-/// How a database is run.
+/// How servers are run.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Profile {
     /// Small memory, fast start, replicas may share a node. Loses acknowledged writes when all replicas die at once.
@@ -123,6 +123,17 @@ pub enum Profile {
     /// The engine's own safe delays, group commit, replicas on distinct nodes.
     #[default]
     Production,
+}
+
+/// TLS to servers that the operator does not run.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// Certificates, in PEM, of the authorities that the servers' certificates may be of; those that web browsers
+    /// trust when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    pub trust_bundle: Option<String>,
 }
 
 /// A volume per replica.

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Conditions, Engine, LocalRef, Profile, Quantity, Resources, StorageSpec};
+use crate::common::{Conditions, Engine, LocalRef, Profile, Quantity, Resources, StorageSpec, Tls};
 use crate::tenant::DeletionPolicy;
 
 /// Members of a database when none are asked.
@@ -169,21 +169,11 @@ pub struct External {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), pattern(r"^[A-Za-z0-9_.-]+$"))]
     pub datacenter: Option<String>,
-    /// Connections are made over TLS alone, by the operator as by gateways and ingest apps. Without this, none is.
+    /// Connections are made over TLS alone, by the operator as by gateways and ingest apps. Without this, none is. The
+    /// certificate of each member must be for what it is reached by: for the host name in `addresses` with MongoDB, for its
+    /// IP address with Cassandra, whose members tell each other's addresses alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-}
-
-/// TLS to a database. The certificate of each member must be for what it is reached by: for the host name in
-/// `addresses` with MongoDB, for its IP address with Cassandra, whose members tell each other's addresses alone.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tls {
-    /// Certificates, in PEM, of the authorities that members' certificates may be of; those that web browsers
-    /// trust when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 65536))]
-    pub trust_bundle: Option<String>,
 }
 
 /// What the operator has seen of a database.

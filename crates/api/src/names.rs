@@ -123,7 +123,7 @@ impl PipelineName {
     }
     /// The pipeline's dead-letter queue.
     pub fn dead_letter_queue(&self) -> String {
-        format!("ingest.{self}.dead")
+        format!("ingest.{self}{DEAD}")
     }
     /// Deployment of the pipeline's ingest app.
     pub fn ingest_workload(&self) -> String {
@@ -133,6 +133,14 @@ impl PipelineName {
     pub fn config_key(&self) -> String {
         format!("{self}.json")
     }
+}
+
+/// What a dead-letter queue's name ends in; no pipeline's name has a dot.
+const DEAD: &str = ".dead";
+
+/// Whether a queue is for dead letters.
+pub fn is_dead_letter_queue(queue: &str) -> bool {
+    queue.ends_with(DEAD)
 }
 
 /// Names of the objects in a tenant's namespace, the same in each.

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reqwest::Url;
+use simbdp_tls::Trust;
+
+use crate::kafka;
 
 /// A failure of an administrative call.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -11,6 +15,9 @@ pub enum AdminError {
     /// Nobody answers; try again later.
     #[error("the broker does not answer: {0}")]
     Unavailable(String),
+    /// TLS with it fails.
+    #[error("TLS with the broker fails: {0}")]
+    Tls(String),
     /// The broker refuses the login.
     #[error("the broker refuses the login of `{username}`")]
     LoginRefused {
@@ -27,15 +34,36 @@ pub enum AdminError {
     },
 }
 
-/// Where the broker's management API is and who logs in.
+/// Where the broker's management is and who logs in.
 #[derive(Clone)]
 pub struct ManagementConnection {
-    /// Base URL, e.g. `http://broker.simbdp-system.svc:15672`.
+    /// Base URL of RabbitMQ's management API, e.g. `http://broker.simbdp-system.svc:15672`; or addresses of a Kafka,
+    /// e.g. `kafka://broker.simbdp-system.svc:9092`. With TLS the former is `https://`, the latter the same.
     pub url: String,
     /// Administrator.
     pub username: String,
     /// Password.
     pub password: String,
+    /// Whose certificates are believed; [`None`] without TLS.
+    pub tls: Option<Trust>,
+}
+
+impl ManagementConnection {
+    /// `host:port` of each address in the URL; none where it is no URL.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        if let Ok((addresses, _)) = kafka::administrator(self) {
+            return addresses;
+        }
+        let url = Url::parse(&self.url).ok();
+        let endpoint = url.and_then(|url| {
+            Some(format!(
+                "{}:{}",
+                url.host_str()?,
+                url.port_or_known_default()?
+            ))
+        });
+        endpoint.into_iter().collect()
+    }
 }
 
 /// A tenant's virtual host, its user and its limits.
@@ -73,8 +101,10 @@ pub struct PipelineQueues {
     pub dead_letter_queue: String,
     /// Most bytes in the work queue.
     pub max_bytes: u64,
-    /// Longest time a consumer may hold a message, milliseconds.
+    /// Longest time a consumer may hold a message, milliseconds. Kafka has no such limit.
     pub consumer_timeout_ms: u64,
+    /// Consumers that may work at the same time: the least number of a Kafka topic's partitions.
+    pub consumers: u16,
 }
 
 /// How full a queue is.
@@ -146,7 +176,11 @@ pub trait BrokerAdmin: Send + Sync {
     /// Every queue of a virtual host, in one call. RabbitMQ counts at intervals (5 s by default, setting
     /// `rabbit.quorum_tick_interval`): what was published or settled since then is not in it.
     async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError>;
-    /// Every queue of every tenant, in one call; as late as [`Self::queue_totals`]. A broker that keeps a log instead of
-    /// queues tells how far behind each group is, all of it as ready.
+    /// Every queue of every tenant, in one call; as late as [`Self::queue_totals`]. A queue that cannot be seen now is left
+    /// out.
     async fn backlogs(&self) -> Result<Backlogs, AdminError>;
+    /// Deletes what every consumer is done with, where the broker does not do so by itself: Kafka.
+    async fn trim(&self) -> Result<(), AdminError> {
+        Ok(())
+    }
 }

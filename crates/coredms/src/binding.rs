@@ -87,9 +87,11 @@ pub fn login(directory: &Path, endpoints: Vec<String>) -> Result<Connection, Bin
 }
 
 fn trust(directory: &Path) -> Result<Option<Trust>, BindingError> {
-    let tls = optional(directory, "tls")?.is_some_and(|tls| tls == "true");
-    let bundle = optional(directory, "ca.crt")?;
-    Ok(tls.then(|| bundle.map_or(Trust::Public, |pem| Trust::Bundle(pem.into()))))
+    let tls = optional(directory, "tls")?;
+    Ok(Trust::of_binding(
+        tls.as_deref(),
+        optional(directory, "ca.crt")?,
+    ))
 }
 
 fn engine(directory: &Path) -> Result<Engine, BindingError> {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use simbdp_api::common::Engine;
+use simbdp_tls::{Address, fault};
 
+use crate::Connection;
 use crate::admin::{AdminConnector, AdminError, ClusterSetup, EngineSetup, StoreAdmin};
 use crate::cassandra::CassandraConnector;
 use crate::mongodb::MongoConnector;
-use crate::{Connection, trust};
 
 /// Logs in to databases of every engine as the operator. Cheap to clone; sessions are kept while they are used.
 #[derive(Clone, Default)]
@@ -50,9 +51,13 @@ impl AdminConnector for Connectors {
             Err(error @ (AdminError::Unavailable(_) | AdminError::Refused { .. })) => error,
             other => return other,
         };
-        Err(trust::fault(connection)
-            .await
-            .map_or(failed, AdminError::Tls))
+        // Members of Cassandra tell each other's addresses and no names, so that the driver knows them by these alone.
+        let known = match connection.engine {
+            Engine::Cassandra => Address::Number,
+            Engine::MongoDB => Address::Host,
+        };
+        let fault = fault(connection.tls.as_ref(), &connection.endpoints, known);
+        Err(fault.await.map_or(failed, AdminError::Tls))
     }
 
     async fn answers(&self, connection: &Connection) -> Result<(), String> {

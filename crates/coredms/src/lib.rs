@@ -17,14 +17,13 @@ mod lifetime;
 pub mod mongodb;
 mod selection;
 pub mod store;
-mod trust;
 
 pub use admin::{AdminConnector, StoreAdmin};
 pub use connectors::Connectors;
 pub use database::{Database, Options, open};
 pub use ledger::Ledger;
+pub use simbdp_tls::{Trust, TrustError};
 pub use store::Store;
-pub use trust::{Trust, TrustError};
 
 use simbdp_api::common::Engine;
 

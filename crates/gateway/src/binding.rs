@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use simbdp_api::mounts;
 use simbdp_api::names::TenantName;
-use simbdp_broker::ConnectionSource;
-use simbdp_broker::rabbitmq::{PublisherOptions, RabbitDeadLetters, RabbitPublisher};
 use simbdp_coredms::{Database, binding};
 use tokio_util::sync::CancellationToken;
 
@@ -30,15 +28,15 @@ pub fn bind(root: &Path, tenant: &TenantName) -> anyhow::Result<Bound> {
     let directory = root.join(mounts::COREDMS_BINDING);
     let (connection, options) = binding::read(&directory)?;
     let database = simbdp_coredms::open(connection, options);
-    let source = ConnectionSource::binding(root.join(mounts::BROKER_BINDING));
-    let dead_letters = RabbitDeadLetters::new(source.clone());
-    let publisher = RabbitPublisher::new(source, PublisherOptions::default());
+    let broker = root.join(mounts::BROKER_BINDING);
+    let publisher = simbdp_broker::publisher(&broker)?;
+    let dead_letters = simbdp_broker::dead_letter_queues(&broker)?;
     Ok(Bound {
         backends: Backends {
             store: database.store(),
             ledger: database.ledger(&tenant.platform_keyspace()),
-            publisher: Arc::new(publisher),
-            dead_letters: Arc::new(dead_letters),
+            publisher,
+            dead_letters,
         },
         database,
         directory,

@@ -20,6 +20,7 @@ fn start(world: &World) -> Child {
         ("bindings/coredms/port", "1"),
         ("bindings/coredms/username", "p_x"),
         ("bindings/coredms/password", "database-secret"),
+        ("bindings/broker/type", "rabbitmq"),
         ("bindings/broker/host", "127.0.0.1"),
         ("bindings/broker/port", "1"),
         ("bindings/broker/vhost", "tenant-x"),

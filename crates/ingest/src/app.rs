@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use simbdp_api::wire::config::{Mode, StreamConstraints};
-use simbdp_broker::rabbitmq::{
-    ConsumerOptions, LinkOptions, PublisherOptions, RabbitConsumer, RabbitPublisher,
-};
-use simbdp_broker::{ConnectionSource, Consumer, Publisher};
+use simbdp_broker::{Consumer, Publisher};
 use simbdp_coredms::Ledger;
 use simbdp_coredms::store::Table;
 use tokio::net::TcpListener;
@@ -122,7 +119,7 @@ impl App {
         let common = Common {
             ledger,
             table,
-            publisher: self.publisher(),
+            publisher: simbdp_broker::publisher(&self.settings.broker)?,
             retry,
         };
         self.readiness
@@ -137,36 +134,26 @@ impl App {
                     None => Box::new(files),
                     Some(own) => Box::new(own.files(files, constraints, self.shutdown.clone())),
                 };
-                let consumer = self.consumer(1);
+                let consumer = self.consumer(1)?;
                 self.batch(common, files)?.run(consumer).await;
             }
             Mode::Stream(constraints) => {
                 let prefetch = self.args.messages.prefetch(constraints.max_message_size);
                 let courier = Arc::new(self.courier(&common, rows));
-                self.messages(common, courier, constraints, prefetch).await;
+                self.messages(common, courier, constraints, prefetch)
+                    .await?;
             }
         }
         Ok(())
     }
 
-    fn source(&self) -> ConnectionSource {
-        ConnectionSource::binding(self.settings.broker.clone())
-    }
-
-    fn publisher(&self) -> Arc<dyn Publisher> {
-        Arc::new(RabbitPublisher::new(
-            self.source(),
-            PublisherOptions::default(),
-        ))
-    }
-
-    fn consumer(&self, prefetch: u16) -> Box<dyn Consumer> {
-        let options = ConsumerOptions {
-            link: LinkOptions::default(),
-            queue: self.args.pipeline.queue(),
+    fn consumer(&self, prefetch: u16) -> anyhow::Result<Box<dyn Consumer>> {
+        let queue = self.args.pipeline.queue();
+        Ok(simbdp_broker::consumer(
+            &self.settings.broker,
+            queue,
             prefetch,
-        };
-        Box::new(RabbitConsumer::new(self.source(), options))
+        )?)
     }
 
     fn dead_letters(&self, common: &Common) -> DeadLetters {
@@ -246,8 +233,8 @@ impl App {
         courier: Arc<Courier>,
         constraints: &StreamConstraints,
         prefetch: u16,
-    ) {
-        let consumer = self.consumer(prefetch);
+    ) -> anyhow::Result<()> {
+        let consumer = self.consumer(prefetch)?;
         match &self.own {
             None => self.stream(common, courier, consumer, prefetch).run().await,
             Some(own) => {
@@ -256,6 +243,7 @@ impl App {
                 tokio::join!(app.run(), driver.run());
             }
         }
+        Ok(())
     }
 
     fn stream(

@@ -9,6 +9,7 @@ pub mod fake_coredms;
 pub mod fault;
 pub mod fault_admin;
 pub mod fault_http;
+pub mod kafka;
 pub mod mongodb;
 pub mod rabbitmq;
 mod server_process;

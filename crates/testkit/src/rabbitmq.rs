@@ -9,10 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use simbdp_broker::Connection;
+use simbdp_api::broker::BrokerType;
 use simbdp_broker::admin::ManagementConnection;
+use simbdp_broker::{Connection, Trust};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+
+use crate::certificates::Authority;
 
 /// Names the root file system with RabbitMQ in it.
 pub const ROOT_VARIABLE: &str = "SIMBDP_RABBITMQ_ROOT";
@@ -22,6 +25,10 @@ const PROGRAMS: [&str; 2] = [
     "opt/rabbitmq/sbin/rabbitmq-server",
 ];
 const START_TIMEOUT: Duration = Duration::from_secs(90);
+/// File with a server's key and certificate.
+pub const SERVER: &str = "server.pem";
+/// File with the certificate of its authority.
+pub const AUTHORITY: &str = "authority.pem";
 const ADMINISTRATOR: &str = "operator";
 const PASSWORD: &str = "operator-password";
 
@@ -49,6 +56,8 @@ pub struct RabbitMq {
     root: PathBuf,
     data: TempDir,
     ports: Ports,
+    /// Whose certificate it has: it speaks TLS alone then.
+    authority: Option<String>,
     server: Option<Child>,
 }
 
@@ -78,6 +87,15 @@ impl Ports {
 impl RabbitMq {
     /// Starts a server and waits until it answers.
     pub async fn start() -> Result<Self> {
+        Self::start_at(None).await
+    }
+
+    /// The same, for clients that speak TLS.
+    pub async fn start_with_tls(authority: &Authority) -> Result<Self> {
+        Self::start_at(Some(authority)).await
+    }
+
+    async fn start_at(authority: Option<&Authority>) -> Result<Self> {
         let root = std::env::var_os(ROOT_VARIABLE).with_context(|| {
             format!("{ROOT_VARIABLE} is not set: it names a root file system with RabbitMQ, e.g. one made by debootstrap with the package rabbitmq-server")
         })?;
@@ -85,8 +103,14 @@ impl RabbitMq {
             root: PathBuf::from(root),
             data: tempfile::Builder::new().prefix("rabbitmq-").tempdir()?,
             ports: Ports::free()?,
+            authority: authority.map(Authority::pem),
             server: None,
         };
+        if let Some(authority) = authority {
+            let pem = authority.server(&["127.0.0.1".to_owned()])?;
+            fs::write(server.data.path().join(SERVER), pem)?;
+            fs::write(server.data.path().join(AUTHORITY), authority.pem())?;
+        }
         server.configure()?;
         server.run().await?;
         Ok(server)
@@ -162,21 +186,34 @@ impl RabbitMq {
     /// Where messages go, for this user.
     pub fn connection(&self, vhost: &str, username: &str, password: &str) -> Connection {
         Connection {
-            host: "127.0.0.1".into(),
+            broker: BrokerType::RabbitMQ,
+            hosts: vec!["127.0.0.1".into()],
             port: self.ports.amqp,
             vhost: vhost.into(),
             username: username.into(),
             password: password.into(),
+            max_queue_bytes: None,
+            tls: self.trust(),
         }
     }
 
     /// The administrator's login.
     pub fn management(&self) -> ManagementConnection {
+        let scheme = match self.authority {
+            None => "http",
+            Some(_) => "https",
+        };
         ManagementConnection {
-            url: format!("http://127.0.0.1:{}", self.ports.management),
+            url: format!("{scheme}://127.0.0.1:{}", self.ports.management),
             username: ADMINISTRATOR.into(),
             password: PASSWORD.into(),
+            tls: self.trust(),
         }
+    }
+
+    fn trust(&self) -> Option<Trust> {
+        let authority = self.authority.as_deref();
+        authority.map(|pem| Trust::Bundle(pem.into()))
     }
 
     /// What the server wrote, for a failed test's message.
@@ -195,19 +232,32 @@ impl RabbitMq {
             "advanced.config",
             "[{rabbit, [{quorum_tick_interval, 250}]}].\n",
         )?;
+        let listeners = match self.authority {
+            None => format!(
+                "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
+                 management.tcp.ip = 127.0.0.1\n\
+                 management.tcp.port = {management}\n"
+            ),
+            Some(_) => format!(
+                "listeners.tcp = none\n\
+                 listeners.ssl.1 = 127.0.0.1:{amqp}\n\
+                 management.ssl.ip = 127.0.0.1\n\
+                 management.ssl.port = {management}\n{}",
+                encryption("/var/lib/rabbitmq")
+            ),
+        };
         write(
             "rabbitmq.conf",
             &format!(
-                "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
-                 management.tcp.ip = 127.0.0.1\n\
-                 management.tcp.port = {management}\n\
+                "{listeners}\
                  default_user = {ADMINISTRATOR}\n\
                  default_pass = {PASSWORD}\n\
                  loopback_users = none\n\
                  log.console = true\n\
                  log.file = false\n\
                  disk_free_limit.absolute = 50MB\n\
-                 total_memory_available_override_value = 1GB\n"
+                 total_memory_available_override_value = 1GB\n\
+                 message_interceptors.incoming.set_header_timestamp.overwrite = true\n"
             ),
         )?;
         Ok(())
@@ -219,10 +269,10 @@ impl RabbitMq {
             url,
             username,
             password,
+            tls,
         } = self.management();
-        // A provider may be there already: any will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.unwrap_or(Trust::Public).client()?)
             .timeout(Duration::from_secs(5))
             .build()?;
         loop {
@@ -262,6 +312,19 @@ impl Drop for RabbitMq {
             let _ = child.wait();
         }
     }
+}
+
+/// What makes a rabbitmq.conf use the key and the certificate in the files [`SERVER`] and [`AUTHORITY`] of a directory.
+pub fn encryption(directory: &str) -> String {
+    ["ssl_options", "management.ssl"]
+        .map(|of| {
+            format!(
+                "{of}.cacertfile = {directory}/{AUTHORITY}\n\
+                 {of}.certfile = {directory}/{SERVER}\n\
+                 {of}.keyfile = {directory}/{SERVER}\n"
+            )
+        })
+        .concat()
 }
 
 fn tail(log: &Path) -> String {

@@ -14,22 +14,25 @@ use super::super::validate::ValidatedBroker;
 use super::{Platform, all_labels, node_labels, owned, pod};
 use crate::objects::{claim, selector};
 
-/// Nodes of a managed broker.
-pub const NODES: i32 = 1;
-
 /// Builds it. `digest` is the configuration's: a change rolls the node.
 pub fn build(broker: &ValidatedBroker, platform: &Platform, digest: String) -> StatefulSet {
-    let selected = node_labels(&broker.name);
+    let selected = node_labels(broker.broker_type, &broker.name);
     let name = names::workload(&broker.name);
     StatefulSet {
         metadata: owned(broker, &platform.namespace, &platform.version, &name),
         spec: Some(StatefulSetSpec {
-            replicas: Some(NODES),
+            replicas: Some(broker.nodes.into()),
+            // Three nodes of a Kafka are ready when two of them have found each other: one after the other they never are.
+            pod_management_policy: (broker.nodes > 1).then(|| "Parallel".to_owned()),
             service_name: Some(names::nodes(&broker.name)),
             selector: selector(&selected),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(all_labels(&broker.name, &platform.version)),
+                    labels: Some(all_labels(
+                        broker.broker_type,
+                        &broker.name,
+                        &platform.version,
+                    )),
                     annotations: Some(BTreeMap::from([(labels::CONFIG_DIGEST.to_owned(), digest)])),
                     ..Default::default()
                 }),

@@ -3,6 +3,7 @@ use serde_json::json;
 use simbdp_api::Tenant;
 use simbdp_broker::admin::AdminError;
 
+use super::super::Seen;
 use super::super::dereference::who_uses;
 use super::*;
 use crate::pods::{PodState, Problem};
@@ -12,6 +13,10 @@ fn broker(default: bool) -> Broker {
         "metadata": {"name": "b"}, "spec": {"storage": {"size": "1Gi"}, "default": default},
     }))
     .unwrap()
+}
+
+fn seen(answer: Option<Result<String, AdminError>>, others: &[&str]) -> Seen {
+    Seen::Nodes(observed(answer, others))
 }
 
 fn observed(answer: Option<Result<String, AdminError>>, others: &[&str]) -> Observed {
@@ -34,7 +39,7 @@ fn observed(answer: Option<Result<String, AdminError>>, others: &[&str]) -> Obse
 
 #[test]
 fn a_broker_that_answers_is_ready_and_says_what_one_node_survives() {
-    let (status, facts) = status(&broker(true), &Ok(observed(Some(Ok("4.0.5".into())), &[])));
+    let (status, facts) = status(&broker(true), &Ok(seen(Some(Ok("4.0.5".into())), &[])));
     let ready = facts.get(READY).unwrap();
     assert!(ready.holds && ready.message.contains("4.0.5") && ready.message.contains("one node"));
     assert!(facts.get(DEFAULT).unwrap().holds);
@@ -42,25 +47,50 @@ fn a_broker_that_answers_is_ready_and_says_what_one_node_survives() {
 }
 
 #[test]
+fn a_broker_with_less_than_most_of_its_nodes_is_not_ready() {
+    let of_three = |ready: usize| {
+        let mut seen = observed(Some(Ok("4.0.5".into())), &[]);
+        seen.wanted = 3;
+        seen.nodes = (0..3)
+            .map(|node| PodState {
+                name: format!("broker-b-{node}"),
+                ready: node < ready,
+                problem: (node >= ready).then(|| Problem {
+                    reason: "Starting".into(),
+                    message: "is starting".into(),
+                    serious: false,
+                }),
+            })
+            .collect();
+        let (_, facts) = status(&broker(true), &Ok(Seen::Nodes(seen)));
+        let ready = facts.get(READY).unwrap();
+        (ready.holds, ready.reason.clone(), ready.message.clone())
+    };
+    let (holds, reason, message) = of_three(1);
+    assert_eq!((holds, reason.as_str()), (false, "NoQuorum"));
+    assert!(message.contains("1 of 3") && message.contains("broker-b-2"));
+    let (holds, _, message) = of_three(2);
+    assert!(holds && message.contains("not all of its nodes"));
+    assert!(of_three(3).2.contains("survive any one node"));
+}
+
+#[test]
 fn two_defaults_name_each_other() {
-    let (_, facts) = status(
-        &broker(true),
-        &Ok(observed(Some(Ok("4".into())), &["other"])),
-    );
+    let (_, facts) = status(&broker(true), &Ok(seen(Some(Ok("4".into())), &["other"])));
     let default = facts.get(DEFAULT).unwrap();
     assert!(!default.holds && default.message.starts_with("other is marked default, too"));
-    let (_, facts) = status(&broker(false), &Ok(observed(Some(Ok("4".into())), &[])));
+    let (_, facts) = status(&broker(false), &Ok(seen(Some(Ok("4".into())), &[])));
     assert!(facts.get(DEFAULT).is_none());
 }
 
 #[test]
 fn a_node_that_does_not_start_or_does_not_answer_is_named() {
-    let (_, facts) = status(&broker(false), &Ok(observed(None, &[])));
+    let (_, facts) = status(&broker(false), &Ok(seen(None, &[])));
     assert_eq!(facts.get(READY).unwrap().reason, "ImagePullBackOff");
     let refused = AdminError::LoginRefused {
         username: "simbdp-operator".into(),
     };
-    let (_, facts) = status(&broker(false), &Ok(observed(Some(Err(refused)), &[])));
+    let (_, facts) = status(&broker(false), &Ok(seen(Some(Err(refused)), &[])));
     assert_eq!(facts.get(READY).unwrap().reason, "LoginRefused");
 }
 

@@ -35,6 +35,14 @@ fn what_cannot_run_is_refused_with_what_would_be_right() {
             "limits.cpu (1)",
         ),
         (
+            "type: Kafka, storage: {size: 1Gi}, resources: {limits: {memory: 256Mi}}",
+            "give it 512Mi or more",
+        ),
+        (
+            "type: Kafka, nodes: 2, storage: {size: 1Gi}",
+            "spec.nodes (2) must be 1 or 3",
+        ),
+        (
             "storage: {size: 1Gi}, maxQueueSize: 0M",
             "write for example 512Mi",
         ),

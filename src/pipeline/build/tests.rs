@@ -67,7 +67,7 @@ fn the_pipeline_s_own_key_and_nothing_else_of_the_config_map() {
 fn the_queues() {
     let tenant = TenantName::new("acme").unwrap();
     let name = PipelineName::new("flights").unwrap();
-    insta::assert_debug_snapshot!(queues(&tenant, &name, 1 << 20));
+    insta::assert_debug_snapshot!(queues(&tenant, &name, 1 << 20, 5));
 }
 
 #[test]

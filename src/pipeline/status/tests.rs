@@ -66,6 +66,7 @@ fn a_pipeline_that_is_paused_rests_when_its_apps_have_stopped() {
     let pausing = facts(paused(1));
     assert_eq!(pausing.get(READY).unwrap().reason, "Pausing");
     assert!(pausing.get(RECONCILING).unwrap().holds && pausing.get(PAUSED).unwrap().holds);
+    assert_eq!(pausing.get(PAUSED).unwrap().reason, "Pausing");
     let resting = facts(paused(0));
     assert_eq!(resting.get(READY).unwrap().reason, "Paused");
     for kind in [READY, RECONCILING, STALLED, ACTIVE] {

@@ -86,7 +86,7 @@ pub fn build(
     Resources {
         quota: namespace::quota(&owner, &tenant.quota),
         limits: namespace::limits(&owner),
-        network_policies: network::policies(&owner, &tenant.broker, place, platform),
+        network_policies: network::policies(&owner, tenant, place, platform),
         gateway_account: account(&owner, objects::GATEWAY, "gateway"),
         ingest_account: account(&owner, objects::INGEST, "ingest"),
         pipelines: ConfigMap {

@@ -34,7 +34,7 @@ impl Hosts {
     /// Those of a tenant whose database is there.
     pub fn of(tenant: &ValidatedTenant, place: &DatabasePlace) -> Self {
         Self {
-            broker: tenant.broker.clone(),
+            broker: tenant.broker.name.clone(),
             coredms: place.to_string(),
         }
     }

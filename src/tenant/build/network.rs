@@ -8,16 +8,16 @@ use simbdp_api::labels;
 use simbdp_api::mounts::{ADMIN_PORT, GATEWAY_INTERNAL_PORT, GATEWAY_PORT, WAKE_PORT};
 
 use super::meta::{Owner, Platform};
-use crate::broker::names::AMQP_PORT;
 use crate::coredms::names::{client_port, member_port};
 use crate::coredms::place::DatabasePlace;
 use crate::network::{self, allow_from, allow_names, allow_to, any_namespace, pods, pods_in};
 use crate::objects::{Labels, selector};
+use crate::tenant::validate::ValidatedTenant;
 
 /// Every policy of a tenant's namespace.
 pub fn policies(
     owner: &Owner,
-    broker: &str,
+    tenant: &ValidatedTenant,
     place: &DatabasePlace,
     platform: &Platform,
 ) -> Vec<NetworkPolicy> {
@@ -27,8 +27,8 @@ pub fn policies(
     let mut policies = vec![
         deny,
         policy(owner, "dns", all(), vec![], vec![dns]),
-        gateway(owner, broker, place, platform),
-        ingest(owner, broker, place, platform),
+        gateway(owner, tenant, place, platform),
+        ingest(owner, tenant, place, platform),
     ];
     policies.extend(
         place
@@ -40,7 +40,7 @@ pub fn policies(
 
 fn gateway(
     owner: &Owner,
-    broker: &str,
+    tenant: &ValidatedTenant,
     place: &DatabasePlace,
     platform: &Platform,
 ) -> NetworkPolicy {
@@ -56,7 +56,7 @@ fn gateway(
         ],
         vec![
             to_database(owner, place),
-            to_broker(broker, platform),
+            to_broker(tenant, platform),
             to_operator(platform),
         ],
     )
@@ -64,7 +64,7 @@ fn gateway(
 
 fn ingest(
     owner: &Owner,
-    broker: &str,
+    tenant: &ValidatedTenant,
     place: &DatabasePlace,
     platform: &Platform,
 ) -> NetworkPolicy {
@@ -77,7 +77,7 @@ fn ingest(
         vec![
             allow_to(vec![pods(&component("gateway"))], &[GATEWAY_INTERNAL_PORT]),
             to_database(owner, place),
-            to_broker(broker, platform),
+            to_broker(tenant, platform),
         ],
     )
 }
@@ -119,12 +119,20 @@ fn to_database(owner: &Owner, place: &DatabasePlace) -> NetworkPolicyEgressRule 
     allow_to(peers, &[place.port()])
 }
 
-fn to_broker(broker: &str, platform: &Platform) -> NetworkPolicyEgressRule {
-    let nodes = Labels::from([(labels::BROKER.to_owned(), broker.to_owned())]);
-    allow_to(
-        vec![pods_in(&platform.namespace, Some(&nodes))],
-        &[AMQP_PORT],
-    )
+/// The broker that holds the tenant's queues. An external one that goes by a name can only be told by its port.
+fn to_broker(tenant: &ValidatedTenant, platform: &Platform) -> NetworkPolicyEgressRule {
+    let broker = &tenant.broker;
+    let peers = match &broker.external {
+        Some(_) => {
+            let numbers = broker.numbers().unwrap_or_default();
+            numbers.into_iter().map(network::address).collect()
+        }
+        None => {
+            let nodes = Labels::from([(labels::BROKER.to_owned(), broker.name.clone())]);
+            vec![pods_in(&platform.namespace, Some(&nodes))]
+        }
+    };
+    allow_to(peers, &[broker.port()])
 }
 
 /// Where the gateway wakes ingest apps.

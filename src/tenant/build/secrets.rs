@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use simbdp_api::broker::BrokerType;
 use simbdp_api::names::tenant_objects as objects;
 use simbdp_api::wire::config::Users;
-use simbdp_coredms::Trust;
+use simbdp_broker::source;
 use simbdp_coredms::binding::binding_type;
 
 use super::meta::{Owner, Platform};
-use crate::broker::names as broker_names;
 use crate::coredms::place::DatabasePlace;
+use crate::outside::tls_entries;
 use crate::tenant::credentials::{PASSWORD, TOKEN, user_secret};
 use crate::tenant::validate::ValidatedTenant;
 
@@ -65,7 +66,7 @@ pub fn generated(
             &tenant.platform_keyspace(),
             &fresh(),
         ),
-        broker_binding(owner, &valid.broker, platform, &fresh()),
+        broker_binding(owner, valid, platform, &fresh()),
     ];
     secrets.extend(valid.users.iter().map(|user| Generated {
         once: secret(
@@ -107,27 +108,38 @@ fn database(
             .iter()
             .map(|bytes| ("batch_size_warn_threshold", bytes.as_str())),
     );
-    entries.extend(place.tls().map(|_| ("tls", "true")));
-    if let Some(Trust::Bundle(pem)) = place.tls() {
-        entries.push(("ca.crt", pem));
-    }
+    entries.extend(tls_entries(place.tls()));
     binding(owner, name, binding_type(place.engine), password, &entries)
 }
 
-fn broker_binding(owner: &Owner, broker: &str, platform: &Platform, password: &str) -> Generated {
+fn broker_binding(
+    owner: &Owner,
+    valid: &ValidatedTenant,
+    platform: &Platform,
+    password: &str,
+) -> Generated {
     let tenant = owner.name();
-    binding(
-        owner,
-        objects::BROKER_BINDING,
-        "rabbitmq",
-        password,
-        &[
-            ("host", &broker_names::host(broker, &platform.namespace)),
-            ("port", &broker_names::AMQP_PORT.to_string()),
-            ("vhost", &tenant.vhost()),
-            ("username", &tenant.broker_user()),
-        ],
-    )
+    let place = &valid.broker;
+    let hosts = place.hosts(&platform.namespace);
+    let port = place.port().to_string();
+    let (vhost, username) = (tenant.vhost(), tenant.broker_user());
+    let most = valid.max_queue_bytes.to_string();
+    let mut entries = vec![
+        ("host", hosts.as_str()),
+        ("port", port.as_str()),
+        ("vhost", vhost.as_str()),
+        ("username", username.as_str()),
+    ];
+    entries.extend(tls_entries(place.tls()));
+    let service = match place.broker_type {
+        BrokerType::RabbitMQ => "rabbitmq",
+        BrokerType::Kafka => {
+            // Kafka itself has no bound that refuses: its publishers see to it.
+            entries.push((source::MAX_QUEUE_BYTES, &most));
+            source::KAFKA
+        }
+    };
+    binding(owner, objects::BROKER_BINDING, service, password, &entries)
 }
 
 fn binding(

@@ -1,3 +1,5 @@
+use kube::ResourceExt;
+
 use super::*;
 
 const SMALLEST: &str = r"
@@ -36,7 +38,7 @@ fn quota(field: &str, value: &str) -> Tenant {
 #[test]
 fn the_smallest_tenant_gets_the_default_broker_and_a_retained_database() {
     let valid = check(&tenant(|_| ())).unwrap();
-    assert_eq!(valid.broker, "main");
+    assert_eq!(valid.broker.name, "main");
     let coredms = valid.coredms.own().unwrap();
     assert_eq!(coredms.replicas(), 3);
     assert_eq!(coredms.deletion_policy, DeletionPolicy::Retain);
@@ -205,7 +207,11 @@ fn names_that_do_not_fit_are_refused() {
 fn the_choice_of_a_broker() {
     let choose = |wanted, brokers: &[(&str, bool)], current| {
         let brokers: Vec<Broker> = brokers.iter().map(|(n, d)| broker(n, *d)).collect();
-        choose_broker(wanted, &brokers, current).map_err(|error| error.to_string())
+        let tenant = TenantName::new("acme").unwrap();
+        let chosen = broker::choose(&tenant, wanted, &brokers, current);
+        chosen
+            .map(ResourceExt::name_any)
+            .map_err(|error| error.to_string())
     };
     let two = [("b", false), ("a", true)];
     assert_eq!(choose(Some("b"), &two, None).as_deref(), Ok("b"));
@@ -248,6 +254,37 @@ fn the_choice_of_a_broker() {
     ] {
         assert_eq!(choose(wanted, brokers, current), Err(message.to_owned()));
     }
+}
+
+#[test]
+fn a_broker_of_its_own_is_a_tenant_s_alone() {
+    let choose = |tenant: &str, wanted, own: &[&str]| {
+        let mut brokers = vec![broker("main", true)];
+        for name in own {
+            let mut own = broker(name, false);
+            own.spec.tenant = Some("acme".into());
+            brokers.push(own);
+        }
+        let tenant = TenantName::new(tenant).unwrap();
+        let chosen = broker::choose(&tenant, wanted, &brokers, None);
+        chosen
+            .map(ResourceExt::name_any)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(choose("acme", None, &["own"]).as_deref(), Ok("own"));
+    assert_eq!(
+        choose("acme", Some("main"), &["own"]).as_deref(),
+        Ok("main")
+    );
+    assert_eq!(choose("other", None, &["own"]).as_deref(), Ok("main"));
+    assert_eq!(
+        choose("other", Some("own"), &["own"]).unwrap_err(),
+        "Broker `own` is for tenant `acme` alone: name another one in spec.broker.ref, or leave it out for the default one"
+    );
+    assert_eq!(
+        choose("acme", None, &["own", "also"]).unwrap_err(),
+        "the Brokers also, own are all for this tenant alone: name one in spec.broker.ref"
+    );
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl FileWork {
     }
 }
 
-/// Names of AMQP headers of a message in a queue; the body of a stream message is the record itself.
+/// Names of headers of a message in a queue; the body of a stream message is the record itself.
 pub mod headers {
     /// Version of the record, microseconds since 1970 (long).
     pub const VERSION: &str = "simbdp-version";
@@ -99,4 +99,13 @@ pub mod headers {
     pub const FIRST_CONDEMNED_AT: &str = "simbdp-first-condemned-at";
     /// On a message that was redriven: how often (long).
     pub const REDRIVEN: &str = "simbdp-redriven";
+    /// Those that are numbers, for brokers whose headers are bytes.
+    pub const INTEGERS: [&str; 6] = [
+        VERSION,
+        ORDINAL,
+        ATTEMPTS,
+        CONDEMNED_AT,
+        FIRST_CONDEMNED_AT,
+        REDRIVEN,
+    ];
 }

@@ -1,11 +1,12 @@
 //! [IO] Observes, plans and applies what the operator wants of RabbitMQ.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use simbdp_tls::Trust;
 
 use super::http::{Api, client};
 use super::plan::{self, ObservedQueues, ObservedTenancy, PermissionView, Step};
@@ -15,18 +16,21 @@ use crate::admin::{
 };
 
 /// Logs in to RabbitMQ's management API.
+#[derive(Default)]
 pub struct RabbitConnector {
-    http: reqwest::Client,
+    /// One client, with its pool of connections, for all brokers with certificates of the same authorities.
+    clients: Mutex<HashMap<Option<Trust>, reqwest::Client>>,
 }
 
 impl RabbitConnector {
-    /// One client, with its pool of connections, for all brokers. Fails only when TLS cannot be set up.
-    pub fn new() -> Result<Self, AdminError> {
-        let http = client().map_err(|error| AdminError::Refused {
-            action: "the start of an HTTP client".into(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self { http })
+    fn client(&self, trust: Option<&Trust>) -> Result<reqwest::Client, AdminError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&trust.cloned()) {
+            return Ok(client.clone());
+        }
+        let made = client(trust)?;
+        clients.insert(trust.cloned(), made.clone());
+        Ok(made)
     }
 }
 
@@ -36,7 +40,7 @@ impl AdminConnector for RabbitConnector {
         &self,
         connection: &ManagementConnection,
     ) -> Result<Arc<dyn BrokerAdmin>, AdminError> {
-        let api = Api::new(self.http.clone(), connection)?;
+        let api = Api::new(self.client(connection.tls.as_ref())?, connection)?;
         let _: IgnoredAny = api.get_one(&["whoami"]).await?;
         Ok(Arc::new(RabbitAdmin { api }))
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use lapin::ConnectionProperties;
+use lapin::runtime::default_runtime;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use tokio::time::timeout;
 
@@ -68,24 +70,42 @@ pub(super) enum OpenError {
     Timeout(Duration),
 }
 
-/// One attempt to connect with the login as it is now.
+/// One attempt to connect with the login as it is now: to each node in turn, until one answers.
 pub(super) async fn open(
     source: &ConnectionSource,
     options: &LinkOptions,
 ) -> Result<lapin::Connection, OpenError> {
     let connection = source.read().await?;
+    let mut failed = OpenError::Timeout(options.connect_timeout);
+    for host in &connection.hosts {
+        match open_at(host, &connection, options).await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+async fn open_at(
+    host: &str,
+    connection: &Connection,
+    options: &LinkOptions,
+) -> Result<lapin::Connection, OpenError> {
     let heartbeat = options.heartbeat.as_secs().clamp(1, u16::MAX.into());
     let uri = AMQPUri {
-        scheme: AMQPScheme::AMQP,
+        scheme: match connection.tls {
+            None => AMQPScheme::AMQP,
+            Some(_) => AMQPScheme::AMQPS,
+        },
         authority: AMQPAuthority {
             userinfo: AMQPUserInfo {
-                username: connection.username,
-                password: connection.password,
+                username: connection.username.clone(),
+                password: connection.password.clone(),
             },
-            host: connection.host,
+            host: host.to_owned(),
             port: connection.port,
         },
-        vhost: connection.vhost,
+        vhost: connection.vhost.clone(),
         query: AMQPQueryString {
             heartbeat: u16::try_from(heartbeat).ok(),
             ..AMQPQueryString::default()
@@ -93,12 +113,13 @@ pub(super) async fn open(
     };
     let properties =
         ConnectionProperties::default().with_connection_name(options.name.as_str().into());
-    match timeout(
-        options.connect_timeout,
-        lapin::Connection::connect_uri(uri, properties),
-    )
-    .await
-    {
+    let tls = OwnedTLSConfig {
+        identity: None,
+        cert_chain: connection.tls.as_ref().map(|trust| trust.pem().to_string()),
+    };
+    let runtime = default_runtime()?;
+    let connect = lapin::Connection::connect_uri_with_config(uri, properties, tls, runtime);
+    match timeout(options.connect_timeout, connect).await {
         Ok(connected) => Ok(connected?),
         Err(_) => Err(OpenError::Timeout(options.connect_timeout)),
     }

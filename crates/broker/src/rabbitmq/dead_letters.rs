@@ -4,7 +4,7 @@
 //! Each `basic.get` of a quorum queue is a consumer of its own, and those of a connection that is lost come back in
 //! any order. An orderly end hands the letters back one by one, and the queue keeps them before all others, in that order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +20,8 @@ use crate::dead_letters::{DeadLetter, DeadLetterError, DeadLetterReader, DeadLet
 
 /// Longest wait for one answer of the broker.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Letters that are given back before the queue is waited for: of more than 32 that are under way it would turn the order.
+/// Letters that are given back or removed before the queue is waited for: of more than 32 that are under way it would turn the
+/// order, and forget the rest when the channel is closed.
 const AT_A_TIME: usize = 16;
 /// Longest wait for them.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -52,6 +53,33 @@ struct Reader {
     waiting: u64,
     /// Tags that were read and not removed; they count up.
     held: BTreeSet<u64>,
+    /// Letters that were read before somebody asked for them.
+    ahead: VecDeque<DeadLetter>,
+}
+
+impl Reader {
+    async fn read(&mut self) -> Result<Option<DeadLetter>, DeadLetterError> {
+        let options = BasicGetOptions { no_ack: false };
+        let asked = self.channel.basic_get(self.queue.as_str().into(), options);
+        let Some(found) = answer(&self.queue, asked).await? else {
+            return Ok(None);
+        };
+        let delivery = found.delivery;
+        self.held.insert(delivery.delivery_tag);
+        Ok(Some(DeadLetter {
+            broker_reason: convert::death(&delivery.properties),
+            message: convert::message(&delivery.properties, delivery.data),
+            tag: LetterTag(delivery.delivery_tag),
+        }))
+    }
+
+    /// Waits until the queue has done what it was asked to on this channel. Nothing answers an acknowledgement, but a
+    /// `basic.get` takes its turn behind it.
+    async fn done(&mut self) -> Result<(), DeadLetterError> {
+        let next = self.read().await?;
+        self.ahead.extend(next);
+        Ok(())
+    }
 }
 
 fn unavailable(reason: impl ToString) -> DeadLetterError {
@@ -110,6 +138,7 @@ impl DeadLetters for RabbitDeadLetters {
             queue: queue.to_owned(),
             waiting,
             held: BTreeSet::new(),
+            ahead: VecDeque::new(),
         }))
     }
 }
@@ -121,26 +150,21 @@ impl DeadLetterReader for Reader {
     }
 
     async fn next(&mut self) -> Result<Option<DeadLetter>, DeadLetterError> {
-        let options = BasicGetOptions { no_ack: false };
-        let asked = self.channel.basic_get(self.queue.as_str().into(), options);
-        let Some(found) = answer(&self.queue, asked).await? else {
-            return Ok(None);
-        };
-        let delivery = found.delivery;
-        self.held.insert(delivery.delivery_tag);
-        Ok(Some(DeadLetter {
-            broker_reason: convert::death(&delivery.properties),
-            message: convert::message(&delivery.properties, delivery.data),
-            tag: LetterTag(delivery.delivery_tag),
-        }))
+        match self.ahead.pop_front() {
+            Some(letter) => Ok(Some(letter)),
+            None => self.read().await,
+        }
     }
 
     async fn remove(&mut self, letters: &[LetterTag]) -> Result<(), DeadLetterError> {
-        for LetterTag(tag) in letters {
-            if self.held.remove(tag) {
-                let acked = self.channel.basic_ack(*tag, BasicAckOptions::default());
-                answer(&self.queue, acked).await?;
+        for letters in letters.chunks(AT_A_TIME) {
+            for LetterTag(tag) in letters {
+                if self.held.remove(tag) {
+                    let acked = self.channel.basic_ack(*tag, BasicAckOptions::default());
+                    answer(&self.queue, acked).await?;
+                }
             }
+            self.done().await?;
         }
         Ok(())
     }

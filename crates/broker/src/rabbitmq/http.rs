@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use simbdp_tls::Trust;
 
 use crate::admin::{AdminError, ManagementConnection};
 
@@ -127,13 +128,19 @@ impl Api {
     }
 }
 
-/// A client for any number of logins. TLS needs a provider in the process; the first one wins.
-pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+/// A client for any number of logins.
+pub(super) fn client(trust: Option<&Trust>) -> Result<reqwest::Client, AdminError> {
+    let tls = trust.unwrap_or(&Trust::Public).client();
+    let tls = tls.map_err(|error| AdminError::Tls(error.to_string()))?;
     reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
         .build()
+        .map_err(|error| AdminError::Refused {
+            action: "the start of an HTTP client".into(),
+            reason: error.to_string(),
+        })
 }
 
 async fn reason(response: Response) -> String {

@@ -128,6 +128,7 @@ fn desired_queues() -> PipelineQueues {
         dead_letter_queue: "ingest.p-1.dead".into(),
         max_bytes: 1_000,
         consumer_timeout_ms: 60_000,
+        consumers: 1,
     }
 }
 

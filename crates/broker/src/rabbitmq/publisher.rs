@@ -17,12 +17,9 @@ use super::channels::Channels;
 use super::convert;
 use super::link::Link;
 use crate::ConnectionSource;
+use crate::chunks::{bytes, chunk};
 use crate::queue::{Message, PublishError, Publisher};
 
-/// Most messages that are published before their confirms are awaited.
-const CHUNK_MESSAGES: usize = 256;
-/// Most bytes of them, unless one message is larger.
-const CHUNK_BYTES: usize = 1 << 20;
 /// Unit of the budget of bytes in flight.
 const BUDGET_UNIT: usize = 1 << 10;
 /// AMQP's reply code of a queue that is not there.
@@ -204,27 +201,8 @@ async fn publish_one(channel: &Channel, queue: &str, message: &Message, index: u
     }
 }
 
-fn bytes(messages: &[Message]) -> usize {
-    messages.iter().map(|message| message.body.len()).sum()
-}
-
 fn is_not_found(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == NOT_FOUND)
-}
-
-/// How many messages from the start go together.
-fn chunk(messages: &[Message]) -> usize {
-    let mut total = 0;
-    messages
-        .iter()
-        .take(CHUNK_MESSAGES)
-        .take_while(|message| {
-            total += message.body.len();
-            total <= CHUNK_BYTES
-        })
-        .count()
-        .max(1)
-        .min(messages.len())
 }
 
 #[async_trait]
@@ -273,27 +251,5 @@ impl Publisher for RabbitPublisher {
         self.link
             .now()
             .is_ok_and(|connection| !connection.status().blocked())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(size: usize) -> Message {
-        Message {
-            id: "a:0".into(),
-            body: vec![0; size].into(),
-            headers: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn chunks_are_bounded_by_count_and_bytes() {
-        assert_eq!(chunk(&vec![message(1); 1000]), CHUNK_MESSAGES);
-        assert_eq!(chunk(&vec![message(CHUNK_BYTES / 4); 8]), 4);
-        assert_eq!(chunk(&vec![message(CHUNK_BYTES * 2); 2]), 1);
-        assert_eq!(chunk(&[message(5)]), 1);
-        assert_eq!(chunk(&[]), 0);
     }
 }

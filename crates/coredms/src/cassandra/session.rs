@@ -61,6 +61,7 @@ fn builder(
     options: &SessionOptions,
 ) -> Result<SessionBuilder, TrustError> {
     let tls = connection.tls.as_ref().map(Trust::client).transpose()?;
+    let tls = tls.map(Arc::new);
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
         .serial_consistency(Some(SerialConsistency::LocalSerial))

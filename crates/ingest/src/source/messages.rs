@@ -29,9 +29,14 @@ pub struct Identity<'a> {
     pub version: i64,
 }
 
-/// Reads identity and version from the headers that the gateway writes.
+/// Reads identity and version from the headers that the gateway writes, or that were made of what the client set.
 pub fn identity(delivery: &Delivery) -> Result<Identity<'_>, String> {
-    let missing = |name| format!("the header {name} is missing: publish through the gateway");
+    let missing = |name| {
+        format!(
+            "the header {name} is missing and cannot be told: set the property message-id, which no other message of the pipeline has, \
+             and timestamp where the broker does not say when it took a message; or publish through the gateway"
+        )
+    };
     let header = |name: &str| {
         let mut headers = delivery.message.headers.iter();
         headers.find(|(key, _)| key == name).map(|(_, value)| value)

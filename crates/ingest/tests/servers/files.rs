@@ -7,14 +7,13 @@ use async_compression::tokio::write::ZstdEncoder;
 use async_compression::zstd::CParameter;
 use axum::body::Bytes;
 use serde_json::json;
-use simbdp_api::common::Engine;
 use simbdp_api::pipeline::Compression;
 use simbdp_api::wire::rest::FileState;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Pipeline, on_each_engine, until};
+use crate::support::{Pair, Pipeline, on_each_pair, until};
 
-on_each_engine! {
+on_each_pair! {
     a_file_goes_from_the_queue_into_the_table
     memory_does_not_depend_on_the_size_of_the_file
     killed_between_write_and_acknowledgement_and_in_mid_file_nothing_is_lost_or_doubled
@@ -49,8 +48,8 @@ async fn assert_whole(pipeline: &Pipeline, rows: i32) {
     }
 }
 
-async fn a_file_goes_from_the_queue_into_the_table(engine: Engine) {
-    let pipeline = Pipeline::new(engine, "files", mode()).await;
+async fn a_file_goes_from_the_queue_into_the_table(pair: Pair) {
+    let pipeline = Pipeline::new(pair, "files", mode()).await;
     let mut app = pipeline.start().await;
     let mut content = csv(20_000);
     content.push_str("x,not a number,n\n");
@@ -85,8 +84,8 @@ async fn a_file_goes_from_the_queue_into_the_table(engine: Engine) {
     assert_eq!(pipeline.ledger.totals("p").await.unwrap().rows, 20_010);
 }
 
-async fn memory_does_not_depend_on_the_size_of_the_file(engine: Engine) {
-    let pipeline = Pipeline::new(engine, "memory", mode()).await;
+async fn memory_does_not_depend_on_the_size_of_the_file(pair: Pair) {
+    let pipeline = Pipeline::new(pair, "memory", mode()).await;
     let mut app = pipeline.start().await;
     // One row in a hundred is good, so that the sink is not what the time is spent in.
     let mut content = String::from("all,id,name\n");
@@ -113,9 +112,9 @@ async fn memory_does_not_depend_on_the_size_of_the_file(engine: Engine) {
 
 #[cfg(feature = "failpoints")]
 async fn killed_between_write_and_acknowledgement_and_in_mid_file_nothing_is_lost_or_doubled(
-    engine: Engine,
+    pair: Pair,
 ) {
-    let pipeline = Pipeline::new(engine, "killed", mode()).await;
+    let pipeline = Pipeline::new(pair, "killed", mode()).await;
     for (point, action) in [
         ("mid-file", "2*off->abort"),
         ("after-write", "abort"),

@@ -1,12 +1,11 @@
 //! Messages from the queue into the table, through the program.
 
 use serde_json::json;
-use simbdp_api::common::Engine;
 use simbdp_broker::Message;
 
-use crate::support::{Pipeline, on_each_engine, thing, until};
+use crate::support::{Pair, Pipeline, on_each_pair, thing, until};
 
-on_each_engine! {
+on_each_pair! {
     messages_go_into_the_table_and_bad_ones_into_the_dead_letter_queue
     fifty_roll_outs_under_load_lose_and_condemn_nothing
     killed_between_write_and_acknowledgement_nothing_is_lost_or_condemned
@@ -24,8 +23,8 @@ async fn assert_whole(pipeline: &Pipeline, rows: i32) {
     }
 }
 
-async fn messages_go_into_the_table_and_bad_ones_into_the_dead_letter_queue(engine: Engine) {
-    let pipeline = Pipeline::new(engine, "messages", mode()).await;
+async fn messages_go_into_the_table_and_bad_ones_into_the_dead_letter_queue(pair: Pair) {
+    let pipeline = Pipeline::new(pair, "messages", mode()).await;
     let mut app = pipeline.start().await;
     pipeline.publish((0..2_000).map(thing).collect()).await;
     pipeline
@@ -44,8 +43,8 @@ async fn messages_go_into_the_table_and_bad_ones_into_the_dead_letter_queue(engi
     assert_eq!((totals.rows, totals.rejected), (2_000, 1));
 }
 
-async fn fifty_roll_outs_under_load_lose_and_condemn_nothing(engine: Engine) {
-    let pipeline = Pipeline::new(engine, "rollouts", mode()).await;
+async fn fifty_roll_outs_under_load_lose_and_condemn_nothing(pair: Pair) {
+    let pipeline = Pipeline::new(pair, "rollouts", mode()).await;
     for rollout in 0..50 {
         let mut app = pipeline.start().await;
         pipeline
@@ -64,8 +63,8 @@ async fn fifty_roll_outs_under_load_lose_and_condemn_nothing(engine: Engine) {
 }
 
 #[cfg(feature = "failpoints")]
-async fn killed_between_write_and_acknowledgement_nothing_is_lost_or_condemned(engine: Engine) {
-    let pipeline = Pipeline::new(engine, "killedstream", mode()).await;
+async fn killed_between_write_and_acknowledgement_nothing_is_lost_or_condemned(pair: Pair) {
+    let pipeline = Pipeline::new(pair, "killedstream", mode()).await;
     for kill in 0..5 {
         let mut app = pipeline.start().await;
         app.fail_at("after-write", "abort").await;

@@ -13,6 +13,7 @@ use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, put};
 use sha2::{Digest, Sha256};
+use simbdp_api::broker::BrokerType;
 use simbdp_api::common::Engine;
 use simbdp_api::names::{PipelineName, TenantName};
 use simbdp_api::pipeline::{Compression, Format, TableSpec};
@@ -20,8 +21,8 @@ use simbdp_api::wire::rest::{FileRecord, FileState};
 use simbdp_api::wire::work::{FileWork, headers};
 use simbdp_broker::admin::{AdminConnector as _, BrokerAdmin, PipelineQueues};
 use simbdp_broker::queue::HeaderValue;
-use simbdp_broker::rabbitmq::{PublisherOptions, RabbitConnector, RabbitPublisher};
-use simbdp_broker::{ConnectionSource, Message, Publisher};
+use simbdp_broker::source::KAFKA as KAFKA_BINDING;
+use simbdp_broker::{Message, Publisher};
 use simbdp_coredms::admin::{
     AdminError, ClusterSetup, EngineSetup, ReplicaSet, Replication, RoleLogin, StoreAdmin, Tenancy,
 };
@@ -30,6 +31,7 @@ use simbdp_coredms::store::{RowQuery, StoreError, Table};
 use simbdp_coredms::{AdminConnector as _, Connection, Connectors, Ledger, Options};
 use simbdp_record::Value;
 use simbdp_testkit::cassandra::{Cassandra, DATACENTER};
+use simbdp_testkit::kafka::Kafka;
 use simbdp_testkit::mongodb::{self, MongoDb};
 use simbdp_testkit::rabbitmq::RabbitMq;
 use tempfile::TempDir;
@@ -40,39 +42,54 @@ use uuid::Uuid;
 
 pub const TOKEN: &str = "internal";
 pub const VERSION: i64 = 1_700_000_000_000_000;
+/// Most bytes of a queue.
+const QUEUE_BYTES: u64 = 64 << 20;
 const LIMIT: Duration = Duration::from_secs(120);
 
 static RABBITMQ: OnceCell<RabbitMq> = OnceCell::const_new();
+static KAFKA: OnceCell<Kafka> = OnceCell::const_new();
 static CASSANDRA: OnceCell<Cassandra> = OnceCell::const_new();
 static MONGODB: OnceCell<MongoDb> = OnceCell::const_new();
 
 async fn rabbitmq() -> &'static RabbitMq {
-    RABBITMQ
-        .get_or_init(|| async {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            RabbitMq::start().await.unwrap()
-        })
-        .await
+    let start = || async { RabbitMq::start().await.unwrap() };
+    RABBITMQ.get_or_init(start).await
 }
 
-/// Runs each case on each engine; the name of a test shows both.
-macro_rules! on_each_engine {
+async fn kafka() -> &'static Kafka {
+    let start = || async { Kafka::start(1).await.unwrap() };
+    KAFKA.get_or_init(start).await
+}
+
+/// An engine and a broker.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    pub engine: Engine,
+    pub broker: BrokerType,
+}
+
+/// Runs each case on each engine and each broker; the name of a test shows them.
+macro_rules! on_each_pair {
     ($($case:ident)*) => {
-        mod cassandra {
+        crate::support::on_each_pair!(@ cassandra_rabbitmq Cassandra RabbitMQ $($case)*);
+        crate::support::on_each_pair!(@ cassandra_kafka Cassandra Kafka $($case)*);
+        crate::support::on_each_pair!(@ mongodb_rabbitmq MongoDB RabbitMQ $($case)*);
+        crate::support::on_each_pair!(@ mongodb_kafka MongoDB Kafka $($case)*);
+    };
+    (@ $name:ident $engine:ident $broker:ident $($case:ident)*) => {
+        mod $name {
             $(#[tokio::test]
             async fn $case() {
-                super::$case(simbdp_api::common::Engine::Cassandra).await;
-            })*
-        }
-        mod mongodb {
-            $(#[tokio::test]
-            async fn $case() {
-                super::$case(simbdp_api::common::Engine::MongoDB).await;
+                let pair = crate::support::Pair {
+                    engine: simbdp_api::common::Engine::$engine,
+                    broker: simbdp_api::broker::BrokerType::$broker,
+                };
+                super::$case(pair).await;
             })*
         }
     };
 }
-pub(crate) use on_each_engine;
+pub(crate) use on_each_pair;
 
 /// Where the database of an engine is, and how it is set up.
 async fn coredms(engine: Engine) -> (Vec<String>, EngineSetup) {
@@ -135,12 +152,13 @@ pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
 pub struct Pipeline {
     pub mounted: TempDir,
     pub ledger: Arc<dyn Ledger>,
-    pub publisher: RabbitPublisher,
+    pub publisher: Arc<dyn Publisher>,
     pub gateway: Gateway,
     table: Arc<dyn Table>,
     broker_admin: Arc<dyn BrokerAdmin>,
+    pub broker: simbdp_broker::Connection,
     pub tenant: TenantName,
-    pipeline: PipelineName,
+    pub pipeline: PipelineName,
 }
 
 pub fn table() -> TableSpec {
@@ -157,13 +175,20 @@ pub fn table() -> TableSpec {
 }
 
 impl Pipeline {
-    pub async fn new(engine: Engine, tenant: &str, mode: serde_json::Value) -> Self {
-        // The broker is the same for all engines.
-        let tenant = format!("{tenant}-{}", binding_type(engine));
+    pub async fn new(pair: Pair, tenant: &str, mode: serde_json::Value) -> Self {
+        // The program does so at its start; it fails where another test has.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let Pair { engine, broker } = pair;
+        // Servers are the same for all pairs.
+        let tenant = format!(
+            "{tenant}-{}-{}",
+            binding_type(engine),
+            broker_binding(broker)
+        );
         let tenant = TenantName::new(tenant).unwrap();
         let pipeline = PipelineName::new("p").unwrap();
         let login = coredms_tenancy(engine, &tenant).await;
-        let broker = broker_tenancy(&tenant, &pipeline).await;
+        let broker = broker_tenancy(broker, &tenant, &pipeline).await;
         let mounted = tempfile::tempdir().unwrap();
         let config = serde_json::json!({
             "tenant": tenant, "pipeline": pipeline, "generation": 1, "mode": mode,
@@ -179,7 +204,11 @@ impl Pipeline {
             ("bindings/coredms/username", login.username.clone()),
             ("bindings/coredms/password", login.password.clone()),
             ("bindings/coredms/datacenter", DATACENTER.to_owned()),
-            ("bindings/broker/host", broker.connection.host.clone()),
+            (
+                "bindings/broker/type",
+                broker_binding(pair.broker).to_owned(),
+            ),
+            ("bindings/broker/host", broker.connection.hosts.join(",")),
             ("bindings/broker/port", broker.connection.port.to_string()),
             ("bindings/broker/vhost", broker.connection.vhost.clone()),
             (
@@ -190,6 +219,7 @@ impl Pipeline {
                 "bindings/broker/password",
                 broker.connection.password.clone(),
             ),
+            ("bindings/broker/max-queue-bytes", QUEUE_BYTES.to_string()),
         ] {
             write(&mounted.path().join(path), &text);
         }
@@ -202,15 +232,13 @@ impl Pipeline {
             }
         };
         Self {
-            mounted,
             ledger: database.ledger(&tenant.platform_keyspace()),
-            publisher: RabbitPublisher::new(
-                ConnectionSource::fixed(broker.connection),
-                PublisherOptions::default(),
-            ),
+            publisher: simbdp_broker::publisher(mounted.path().join("bindings/broker")).unwrap(),
+            mounted,
             gateway: Gateway::start().await,
             table: prepared,
             broker_admin: broker.admin,
+            broker: broker.connection,
             tenant,
             pipeline,
         }
@@ -389,31 +417,56 @@ struct BrokerTenancy {
     connection: simbdp_broker::Connection,
 }
 
-async fn broker_tenancy(tenant: &TenantName, pipeline: &PipelineName) -> BrokerTenancy {
-    let rabbitmq = rabbitmq().await;
-    let connector = RabbitConnector::new().unwrap();
-    let admin = connector.connect(&rabbitmq.management()).await.unwrap();
+/// `type` of the binding.
+fn broker_binding(broker: BrokerType) -> &'static str {
+    match broker {
+        BrokerType::RabbitMQ => "rabbitmq",
+        BrokerType::Kafka => KAFKA_BINDING,
+    }
+}
+
+async fn broker_tenancy(
+    broker: BrokerType,
+    tenant: &TenantName,
+    pipeline: &PipelineName,
+) -> BrokerTenancy {
     let (vhost, user, password) = (tenant.vhost(), tenant.broker_user(), "password".to_owned());
+    let (management, connection) = match broker {
+        BrokerType::RabbitMQ => {
+            let server = rabbitmq().await;
+            (
+                server.management(),
+                server.connection(&vhost, &user, &password),
+            )
+        }
+        BrokerType::Kafka => {
+            let server = kafka().await;
+            (
+                server.management(),
+                server.connection(&vhost, &user, &password),
+            )
+        }
+    };
+    let connectors = simbdp_broker::Connectors::default();
+    let admin = connectors.connect(&management).await.unwrap();
     let tenancy = simbdp_broker::admin::Tenancy {
         vhost: vhost.clone(),
-        username: user.clone(),
-        password: password.clone(),
+        username: user,
+        password,
         max_connections: 20,
         max_queues: 20,
     };
     admin.ensure_tenancy(&tenancy).await.unwrap();
     let queues = PipelineQueues {
-        vhost: vhost.clone(),
+        vhost,
         queue: pipeline.queue(),
         dead_letter_queue: pipeline.dead_letter_queue(),
-        max_bytes: 64 << 20,
+        max_bytes: QUEUE_BYTES,
         consumer_timeout_ms: 600_000,
+        consumers: 2,
     };
     admin.ensure_queues(&queues).await.unwrap();
-    BrokerTenancy {
-        admin,
-        connection: rabbitmq.connection(&vhost, &user, &password),
-    }
+    BrokerTenancy { admin, connection }
 }
 
 /// A process of the program.

@@ -1,0 +1,7 @@
+//! What Kafka alone does.
+
+mod consuming;
+mod dead_letters;
+mod direct;
+mod isolation;
+mod tenancy;
