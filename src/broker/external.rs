@@ -80,14 +80,12 @@ pub fn validate(broker: &Broker) -> Result<Option<BrokerPlace>, Invalid> {
         return Ok(None);
     };
     outside.check("broker.example:5672")?;
-    let url = place.management_url("");
     // A password is sent to it: as safely as messages are.
-    match place.broker_type == BrokerType::RabbitMQ
-        && place.tls().is_some()
-        && !url.starts_with("https://")
-    {
-        true => Err(Invalid::ManagementWithoutTls(url)),
-        false => Ok(Some(place)),
+    match &place.management {
+        Some(url) if place.tls().is_some() && !url.starts_with("https://") => {
+            Err(Invalid::ManagementWithoutTls(url.clone()))
+        }
+        _ => Ok(Some(place)),
     }
 }
 
@@ -130,8 +128,7 @@ pub fn status(broker: &Broker, observed: &Observed) -> (BrokerStatus, Facts) {
     facts.extend(default_fact(broker, &observed.other_defaults));
     let status = BrokerStatus {
         version,
-        // The operator's namespace does not matter: its addresses are declared.
-        endpoint: place.endpoints("").into_iter().next(),
+        endpoint: place.first_address(),
         ..Default::default()
     };
     (status, Facts::replacing(facts))

@@ -23,7 +23,7 @@ pub struct BrokerPlace {
     /// Addresses of a broker that the operator does not run.
     pub external: Option<Outside>,
     /// Where the management API of such a RabbitMQ is.
-    management: Option<String>,
+    pub management: Option<String>,
 }
 
 impl BrokerPlace {
@@ -47,6 +47,11 @@ impl BrokerPlace {
             Some(outside) => outside.addresses.clone(),
             None => vec![names::endpoint(self.broker_type, &self.name, namespace)],
         }
+    }
+
+    /// The first address of an external broker.
+    pub fn first_address(&self) -> Option<String> {
+        self.external.as_ref()?.addresses.first().cloned()
     }
 
     /// Hosts, separated by commas, as a binding names them.
