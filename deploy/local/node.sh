@@ -92,7 +92,8 @@ write_kubelet_config() {
 		podLogsDir: $STATE/pod-logs
 		maxPods: 110
 		serializeImagePulls: false
-		evictionHard: {memory.available: 200Mi, nodefs.available: 1%, imagefs.available: 1%}
+		# A disk that is nearly full for a moment would cost the images that nothing runs yet, and nobody loads them again.
+		evictionHard: {memory.available: 200Mi}
 		imageGCHighThresholdPercent: 100
 		imageGCLowThresholdPercent: 99
 		shutdownGracePeriod: 0s
