@@ -8,6 +8,8 @@ use crate::lifecycle::kill_operators;
 use crate::main_job::{data, head, planes_ndjson, sample};
 use crate::table::{differences, from_csv};
 
+for_each_engine!(apps_come_with_messages_and_go_and_nothing_is_lost_when_operators_die);
+
 const PIPELINE: &str = "sleeper";
 const KEY: [&str; 1] = ["tailnum"];
 
@@ -46,9 +48,7 @@ async fn assert_rows(tenant: &TestTenant, csv: &str) {
     .await;
 }
 
-#[tokio::test]
-async fn apps_come_with_messages_and_go_and_nothing_is_lost_when_operators_die() {
-    let tenant = TestTenant::alpha().await;
+async fn apps_come_with_messages_and_go_and_nothing_is_lost_when_operators_die(tenant: TestTenant) {
     tenant.pipeline(PIPELINE, planes()).await;
     until_idle(&tenant).await;
     let csv = data("planes.csv");

@@ -24,8 +24,8 @@ use crate::turns;
 
 /// Label of every Tenant that these tests make, so that the run can sweep up after itself.
 pub const TEST_LABEL: &str = "simbdp.dev/test";
-/// Longest wait for a database of three on a small machine.
-pub const SLOW: Duration = Duration::from_secs(420);
+/// Longest wait for a database of three on a small machine, where several start at once.
+pub const SLOW: Duration = Duration::from_secs(600);
 /// Longest wait for anything else.
 pub const QUICK: Duration = Duration::from_secs(120);
 

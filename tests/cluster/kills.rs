@@ -18,6 +18,8 @@ use crate::turns;
 for_each_engine!(
     a_member_killed_under_load,
     a_message_newer_than_the_file_wins_over_it,
+    every_ingest_app_killed_at_once,
+    gateway_killed_between_confirmation_and_reply,
     ingest_killed_between_write_and_acknowledgement_of_a_file,
     ingest_killed_between_write_and_acknowledgement_of_messages,
     ingest_killed_in_the_middle_of_a_file,
@@ -81,6 +83,12 @@ async fn assert_weather(tenant: &TestTenant, table: &str, csv: &str) {
     assert_table(tenant, table, &WEATHER_KEY, &expected).await;
 }
 
+async fn assert_planes(tenant: &TestTenant, table: &str, csv: &str) {
+    let renamed = csv.replacen("tailnum,year,", "tailnum,built,", 1);
+    let expected = from_csv(&renamed, &["tailnum"], &[]);
+    assert_table(tenant, table, &["tailnum"], &expected).await;
+}
+
 async fn file_survives(tenant: &TestTenant, pipeline: &str, failpoint: &str, action: &str) {
     tenant
         .pipeline(
@@ -123,20 +131,49 @@ async fn ingest_killed_between_write_and_acknowledgement_of_messages(tenant: Tes
     tenant
         .post_messages("kill-stream", "all", &planes_ndjson(&csv))
         .await;
-    let renamed = csv.replacen("tailnum,year,", "tailnum,built,", 1);
-    assert_table(
-        &tenant,
-        "kill_stream",
-        &["tailnum"],
-        &from_csv(&renamed, &["tailnum"], &[]),
-    )
-    .await;
+    assert_planes(&tenant, "kill_stream", &csv).await;
     restarted(&tenant, &pod.name_any(), 1).await;
 }
 
-#[tokio::test]
-async fn gateway_killed_between_confirmation_and_reply() {
-    let tenant = TestTenant::alpha().await;
+/// Two apps have written, and acknowledged nothing, when both are killed.
+async fn every_ingest_app_killed_at_once(tenant: TestTenant) {
+    let mut spec = sample("planes.yaml", "kill_all");
+    spec["scaling"] = json!({"minReplicas": 2, "maxReplicas": 2});
+    tenant.pipeline("kill-all", spec).await;
+    let pods = eventually("two ready ingest pods", QUICK, || async {
+        let mut pods = tenant.ingest_pods("kill-all").await;
+        pods.retain(is_ready);
+        if pods.len() == 2 {
+            Ok(pods)
+        } else {
+            Err(pods.len().to_string())
+        }
+    })
+    .await;
+    for pod in &pods {
+        tenant.arm(pod, "after-write", "sleep(60000)").await;
+    }
+    let csv = data("planes.csv");
+    tenant
+        .post_messages("kill-all", "all", &planes_ndjson(&csv))
+        .await;
+    eventually("rows are written", QUICK, || async {
+        match tenant.rows("kill_all", &["tailnum"]).await.len() {
+            0 => Err("none is".to_owned()),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    let namespace = tenant.name.namespace();
+    for pod in &pods {
+        tenant.cluster.kill_pod(&namespace, &pod.name_any()).await;
+    }
+    assert_planes(&tenant, "kill_all", &csv).await;
+    let letters: serde_json::Value = tenant.get("/v1/pipelines/kill-all/dead-letters").await;
+    assert_eq!(letters["letters"], json!([]), "{letters}");
+}
+
+async fn gateway_killed_between_confirmation_and_reply(tenant: TestTenant) {
     tenant
         .pipeline("kill-confirm", sample("planes.yaml", "kill_confirm"))
         .await;
@@ -164,14 +201,7 @@ async fn gateway_killed_between_confirmation_and_reply() {
         .post_messages("kill-confirm", "all", &planes_ndjson(&csv))
         .await;
     restarted(&tenant, "gateway-0", restarts + 1).await;
-    let renamed = csv.replacen("tailnum,year,", "tailnum,built,", 1);
-    assert_table(
-        &tenant,
-        "kill_confirm",
-        &["tailnum"],
-        &from_csv(&renamed, &["tailnum"], &[]),
-    )
-    .await;
+    assert_planes(&tenant, "kill_confirm", &csv).await;
 }
 
 #[tokio::test]

@@ -2,19 +2,26 @@
 
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use simbdp_api::common::Engine;
 use simbdp_api::labels;
 
+use crate::brokers::OPERATOR_NAMESPACE;
 use crate::harness::{QUICK, SLOW, TestTenant, eventually, small_tenant};
 use crate::main_job::{WEATHER_DOUBLES, WEATHER_KEY, data, head, sample};
 use crate::table::{assert_same, from_csv};
 
 const OPERATOR: &str = "app.kubernetes.io/component=operator";
 
+/// Kills every operator; one that another test killed first is as dead.
 pub async fn kill_operators(tenant: &TestTenant) {
-    for pod in tenant.cluster.pod_names("simbdp-system", OPERATOR).await {
-        tenant.cluster.kill_pod("simbdp-system", &pod).await;
+    let pods = tenant.cluster.pods(OPERATOR_NAMESPACE);
+    let at_once = DeleteParams::default().grace_period(0);
+    for pod in tenant.cluster.pod_names(OPERATOR_NAMESPACE, OPERATOR).await {
+        match pods.delete(&pod, &at_once).await {
+            Err(kube::Error::Api(answer)) if answer.code == 404 => (),
+            deleted => drop(deleted.unwrap()),
+        }
     }
 }
 
