@@ -1,43 +1,31 @@
 """Measures the time from the POST of a message to a resting pipeline until its row can be read, from no ingest app and from one.
 
 Beside it how long a bare pod of the same image and volumes takes, from the change of its Deployment's scale until its
-process runs. Expects the IngestPipeline `first` of the Tenant `bench`; `deploy/bench.sh` calls this.
+process runs, and how long a message takes where KEDA scales the same pods by the same queue. Expects the IngestPipeline
+`first` of the Tenant `bench`; `deploy/bench.sh` calls this.
 """
 
 import argparse
-import http.client
 import json
 import pathlib
 import statistics
 import subprocess
 import threading
 import time
-import urllib.parse
 
-NAMESPACE, PIPELINE, BARE = "tenant-bench", "first", "bare"
-PATIENCE = 180
+from cluster import Gateway, apply, get, kubectl, until
+from keda import Keda
+
+TENANT, PIPELINE, BARE = "bench", "first", "bare"
+NAMESPACE = f"tenant-{TENANT}"
 # Waits for an address that nobody has: a process that runs and does nothing.
 IDLE = ["/usr/local/bin/simbdp-operator", "prepare", "--wait-for", "127.0.0.1:1", "--pod-name", "bare-1"]
 RUNNING = (
     "jsonpath={.metadata.name} {.metadata.labels.app\\.kubernetes\\.io/component} "
     "{.status.containerStatuses[0].state.running.startedAt}{'\\n'}"
 )
-
-
-def kubectl(*arguments, given=None):
-    """Runs kubectl in the tenant's namespace; returns what it prints."""
-    command = ["kubectl", "--namespace", NAMESPACE, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, input=given).stdout
-
-
-def until(what, ask, pause=0.2):
-    """Asks until it is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not (answer := ask()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {PATIENCE} s")
-        time.sleep(pause)
-    return answer
+# Seconds between two times that KEDA asks: what it does unless told otherwise, and the least that it can be told.
+KEDA_INTERVALS = {"kedaDefault": 30, "kedaShortest": 1}
 
 
 class Starts:
@@ -67,52 +55,17 @@ class Starts:
         self.watch.wait()
 
 
-class Gateway:
-    """The tenant's gateway, over one connection."""
-
-    def __init__(self, url, token):
-        self.connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=30)
-        self.headers = {"authorization": f"Bearer {token}"}
-
-    def ask(self, method, path, body=None, media="application/json"):
-        """Status and body of an answer."""
-        self.connection.request(method, path, body, {**self.headers, "content-type": media})
-        answer = self.connection.getresponse()
-        return answer.status, answer.read()
-
-    def post(self, number):
-        """Posts the message of a number; seconds that it took."""
-        start = time.monotonic()
-        status, body = self.ask("POST", f"/v1/pipelines/{PIPELINE}/messages", json.dumps({"id": number, "note": "first"}))
-        if status != 202:
-            raise RuntimeError(f"POST: {status} {body.decode()}")
-        return time.monotonic() - start
-
-    def has(self, number):
-        """Whether the row of a number can be read."""
-        status, body = self.ask("GET", f"/v1/tables/{PIPELINE}/rows?id={number}")
-        return status == 200 and f'"id":{number}' in body.decode().replace(" ", "")
-
-
 def replicas():
     """Ingest apps that are to run, and pods that are there."""
-    declared = kubectl("get", "deployment", f"ingest-{PIPELINE}", "--output", "jsonpath={.spec.replicas}")
+    declared = get(NAMESPACE, "deployment", f"ingest-{PIPELINE}")["spec"]["replicas"]
     selector = f"simbdp.dev/pipeline={PIPELINE}"
-    pods = kubectl("get", "pods", "--selector", selector, "--output", "name").split()
-    return int(declared), len(pods)
-
-
-def first(gateway, number):
-    """Posts a message; seconds until the answer, and until its row can be read."""
-    start = time.monotonic()
-    posted = gateway.post(number)
-    until("the row", lambda: gateway.has(number), 0.01)
-    return start, posted, time.monotonic() - start
+    pods = kubectl(NAMESPACE, "get", "pods", "--selector", selector, "--output", "name").split()
+    return declared, len(pods)
 
 
 def bare_deployment():
     """A Deployment of none, with the very pods of the ingest app, but for what they do."""
-    app = json.loads(kubectl("get", "deployment", f"ingest-{PIPELINE}", "--output", "json"))
+    app = get(NAMESPACE, "deployment", f"ingest-{PIPELINE}")
     template = app["spec"]["template"]
     labels = {"app.kubernetes.io/component": BARE}
     template["metadata"] = {"labels": labels}
@@ -129,57 +82,79 @@ def bare_deployment():
     }
 
 
-def from_zero(gateway, starts, number):
-    """From no ingest app."""
-    until("no ingest app runs", lambda: replicas() == (0, 0), 1)
-    start, posted, total = first(gateway, number)
-    pod = starts.after("ingest", start)
-    return {"seconds": total, "postSeconds": posted, "podSeconds": pod}
+def from_none(gateway, starts, number):
+    """The first message, while no app runs."""
+    start, posted, total = gateway.first(number)
+    return {"seconds": total, "postSeconds": posted, "podSeconds": starts.after("ingest", start)}
 
 
 def bare(starts):
     """From a change of scale to a process that runs."""
     start = time.monotonic()
-    kubectl("scale", "deployment", BARE, "--replicas=1")
+    kubectl(NAMESPACE, "scale", "deployment", BARE, "--replicas=1")
     seconds = starts.after(BARE, start)
-    kubectl("scale", "deployment", BARE, "--replicas=0")
+    kubectl(NAMESPACE, "scale", "deployment", BARE, "--replicas=0")
     selector = f"app.kubernetes.io/component={BARE}"
-    until("the bare pod is gone", lambda: not kubectl("get", "pods", "--selector", selector, "--output", "name"), 0.5)
+    until("the bare pod is gone", lambda: not kubectl(NAMESPACE, "get", "pods", "--selector", selector, "--output", "name"), 0.5)
     return {"seconds": seconds}
 
 
-def measure(gateway, rounds):
-    """Every round: a bare pod, the first message of none, and another one while the app runs."""
-    kubectl("apply", "--filename", "-", given=json.dumps(bare_deployment()))
+def with_operator(gateway, starts, runs, number):
+    """One round: a bare pod, the first message to none, and another one while the app runs."""
+    runs["bare"].append(bare(starts))
+    until("no ingest app runs", lambda: replicas() == (0, 0), 1)
+    runs["zero"].append(from_none(gateway, starts, number))
+    _, posted, total = gateway.first(number + 1)
+    runs["one"].append({"seconds": total, "postSeconds": posted})
+
+
+def with_keda(keda, gateway, starts, runs, number):
+    """One round: the first message to none, for each interval."""
+    for step, (kind, interval) in enumerate(KEDA_INTERVALS.items()):
+        keda.poll(interval)
+        keda.at_none()
+        runs[kind].append(from_none(gateway, starts, number + step))
+
+
+def tell(number, runs):
+    """Shows a round."""
+    print(f"round {number}: " + ", ".join(f"{kind} {its[-1]['seconds']:.2f} s" for kind, its in runs.items() if its), flush=True)
+
+
+def measure(gateway, arguments):
+    """Every round of the operator's, then every one of KEDA's: one of both takes what comes in."""
+    runs = {kind: [] for kind in ("bare", "zero", "one", *KEDA_INTERVALS)}
+    apply(NAMESPACE, bare_deployment())
     starts = Starts()
-    runs = {"bare": [], "zero": [], "one": []}
     try:
-        for number in range(1, rounds + 1):
-            runs["bare"].append(bare(starts))
-            runs["zero"].append(from_zero(gateway, starts, 2 * number))
-            _, posted, total = first(gateway, 2 * number + 1)
-            runs["one"].append({"seconds": total, "postSeconds": posted})
-            print(f"round {number}: " + ", ".join(f"{kind} {its[-1]['seconds']:.2f} s" for kind, its in runs.items()), flush=True)
+        for number in range(1, arguments.rounds + 1):
+            with_operator(gateway, starts, runs, 2 * number)
+            tell(number, runs)
+        log = pathlib.Path(arguments.directory, "keda.log")
+        with Keda(arguments.keda_module, arguments.keda, log, NAMESPACE, PIPELINE) as keda:
+            for number in range(1, arguments.rounds + 1):
+                with_keda(keda, gateway, starts, runs, 2 * (arguments.rounds + number))
+                tell(number, runs)
     finally:
         starts.close()
-        kubectl("delete", "deployment", BARE, "--wait=false")
+        kubectl(NAMESPACE, "delete", "deployment", BARE, "--wait=false")
     return runs
 
 
 def main():
     """Measures and writes activation.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", required=True, help="the gateway's address")
-    parser.add_argument("--token", required=True, help="file with a user's token")
+    parser.add_argument("--keda", required=True, help="KEDA's operator")
+    parser.add_argument("--keda-module", required=True, help="directory of KEDA's module")
     parser.add_argument("--directory", required=True, help="where the results go")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    token = pathlib.Path(arguments.token).read_text(encoding="utf-8").strip()
-    runs = measure(Gateway(arguments.url, token), arguments.rounds)
+    runs = measure(Gateway(TENANT, "bench", PIPELINE), arguments)
     median = lambda kind, key: round(statistics.median(run[key] for run in runs[kind]), 3)
+    from_zero = ("zero", *KEDA_INTERVALS)
     result = {
         "rounds": arguments.rounds,
-        "zero": {key: median("zero", key) for key in ("seconds", "postSeconds", "podSeconds")},
+        **{kind: {key: median(kind, key) for key in ("seconds", "postSeconds", "podSeconds")} for kind in from_zero},
         "one": {key: median("one", key) for key in ("seconds", "postSeconds")},
         "bare": {"seconds": median("bare", "seconds")},
         "runs": runs,

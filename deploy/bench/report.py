@@ -61,14 +61,54 @@ def rests(results):
 
 def activations(results):
     """From the first message to its row, and what of it is the start of a pod."""
-    zero, one, bare = results["zero"], results["one"], results["bare"]
-    rows = [
-        ["from no ingest app", f"{zero['seconds']:.2f} s", f"{zero['postSeconds'] * 1000:.0f} ms",
-         f"{zero['podSeconds']:.2f} s ({zero['podSeconds'] / zero['seconds']:.0%})", f"{zero['seconds'] - bare['seconds']:.2f} s"],
-        ["from one", f"{one['seconds']:.2f} s", f"{one['postSeconds'] * 1000:.0f} ms", "", ""],
-        ["a bare pod", f"{bare['seconds']:.2f} s", "", "", ""],
-    ]  # fmt: skip
+    bare = results["bare"]["seconds"]
+    kinds = [
+        ("zero", "from no ingest app"),
+        ("kedaShortest", "from none, KEDA asking every second"),
+        ("kedaDefault", "from none, KEDA asking every 30 s, its default"),
+    ]
+    rows = []
+    for kind, name in kinds:
+        one = results[kind]
+        rows.append([
+            name,
+            f"{one['seconds']:.2f} s",
+            f"{one['postSeconds'] * 1000:.0f} ms",
+            f"{one['podSeconds']:.2f} s ({one['podSeconds'] / one['seconds']:.0%})",
+            f"{one['seconds'] - bare:.2f} s",
+        ])  # fmt: skip
+    one = results["one"]
+    rows.append(["from one", f"{one['seconds']:.2f} s", f"{one['postSeconds'] * 1000:.0f} ms", "", ""])
+    rows.append(["a bare pod", f"{bare:.2f} s", "", "", ""])
     return table(["", "until the row is read", "until the POST is answered", "until the pod's process runs", "above a bare pod"], rows)
+
+
+def neighbour(results):
+    """What the neighbour noticed, what was answered, and who took how much memory."""
+    rows = []
+    for name, key in (("until the POST is answered", "answer"), ("until the row is read", "row")):
+        alone, beside = results["alone"][key], results["beside"][key]
+        rows.append([
+            name,
+            *(f"{alone[which]:.0f} ms" for which in ("p50", "p99")),
+            *(f"{beside[which]:.0f} ms" for which in ("p50", "p99")),
+            f"{beside['p99'] / alone['p99']:.1f}",
+        ])  # fmt: skip
+    noticed = table(["a message of the neighbour's", "alone, p50", "p99", "beside the load, p50", "p99", "p99 is times"], rows)
+    answers = ", ".join(f"{count:,} times {status}" for status, count in sorted(results["answers"].items()))
+    grown = [
+        [pod["program"], pod["pod"], f"{pod['peakBefore'] / MIB:.0f} MiB", f"{pod['peak'] / MIB:.0f} MiB"] for pod in results["memory"]
+    ]
+    return f"""\
+### A neighbour
+
+{results['samples']} messages, one after the other; beside it {results['connections']} connections and a database that is held for {results['heldShare']:.0%} of the time.
+
+{noticed}
+The load got {answers}, the slowest after {results['slowestAnswerSeconds']:.1f} s. Of {results['accepted']:,} messages that were accepted {results['rows']:,} are rows.
+
+{table(["program", "pod", "most memory before", "and after"], grown)}
+"""
 
 
 def text(directory):
@@ -76,10 +116,12 @@ def text(directory):
     read = lambda name: json.loads(pathlib.Path(directory, name).read_text(encoding="utf-8"))
     machine, load, rest = read("machine.json"), read("load.json"), read("rest.json")
     first = read("activation.json")
+    # Not where the node is another machine.
+    noise = neighbour(read("noise.json")) if pathlib.Path(directory, "noise.json").exists() else ""
     decode = {name: read(f"decode-{name}.json") for name in ("million", "flights")}
     return f"""\
 `make bench`, on {machine['day']} at commit {machine['commit']}, on one machine for everything: {machine['cores']} cores of
-{machine['model']}, {machine['memoryBytes'] / 2**30:.0f} GiB, Linux {machine['kernel']}, Rust {machine['rust']}, Java {machine['java']}, dsbulk {machine['dsbulk']}.
+{machine['model']}, {machine['memoryBytes'] / 2**30:.0f} GiB, Linux {machine['kernel']}, Rust {machine['rust']}, Java {machine['java']}, dsbulk {machine['dsbulk']}, KEDA {machine['keda']}.
 
 ### Loading
 
@@ -96,7 +138,7 @@ On one core; medians of 5 rounds.
 Medians of {first['rounds']} rounds.
 
 {activations(first)}
-### Memory at rest
+{noise}### Memory at rest
 
 Images of the profile `{rest['profile']}`.
 
