@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_broker::Message;
 use simbdp_broker::dead_letters::{
     DeadLetter, DeadLetterError, DeadLetterReader, DeadLetters, LetterTag,
@@ -59,62 +59,72 @@ impl Drop for Reader {
     }
 }
 
-#[async_trait]
 impl DeadLetters for FakeDeadLetters {
-    async fn open(&self, queue: &str) -> Result<Box<dyn DeadLetterReader>, DeadLetterError> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(DeadLetterError::Unavailable("connection refused".into()));
-        }
-        self.open.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(Reader {
-            publisher: Arc::clone(&self.publisher),
-            open: Arc::clone(&self.open),
-            queue: queue.to_owned(),
-            waiting: self.publisher.queue(queue).len() as u64,
-            held: BTreeMap::new(),
-            next: 0,
-            cut_after: *self.cut_after.lock().unwrap(),
-        }))
+    fn open<'a>(
+        &'a self,
+        queue: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn DeadLetterReader>, DeadLetterError>> {
+        Box::pin(async move {
+            if self.down.load(Ordering::SeqCst) {
+                return Err(DeadLetterError::Unavailable("connection refused".into()));
+            }
+            self.open.fetch_add(1, Ordering::SeqCst);
+            Ok(Box::new(Reader {
+                publisher: Arc::clone(&self.publisher),
+                open: Arc::clone(&self.open),
+                queue: queue.to_owned(),
+                waiting: self.publisher.queue(queue).len() as u64,
+                held: BTreeMap::new(),
+                next: 0,
+                cut_after: *self.cut_after.lock().unwrap(),
+            }) as Box<dyn DeadLetterReader>)
+        })
     }
 }
 
-#[async_trait]
 impl DeadLetterReader for Reader {
     fn waiting(&self) -> u64 {
         self.waiting
     }
 
-    async fn next(&mut self) -> Result<Option<DeadLetter>, DeadLetterError> {
-        tokio::task::yield_now().await;
-        if self
-            .cut_after
-            .is_some_and(|most| self.next as usize >= most)
-        {
-            return Err(DeadLetterError::Unavailable("connection reset".into()));
-        }
-        let mut queues = self.publisher.queues.lock().unwrap();
-        let queue = queues.entry(self.queue.clone()).or_default();
-        if queue.is_empty() {
-            return Ok(None);
-        }
-        let message = queue.remove(0);
-        self.next += 1;
-        self.held.insert(self.next, message.clone());
-        Ok(Some(DeadLetter {
-            message,
-            broker_reason: None,
-            tag: LetterTag(self.next),
-        }))
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<DeadLetter>, DeadLetterError>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            if self
+                .cut_after
+                .is_some_and(|most| self.next as usize >= most)
+            {
+                return Err(DeadLetterError::Unavailable("connection reset".into()));
+            }
+            let mut queues = self.publisher.queues.lock().unwrap();
+            let queue = queues.entry(self.queue.clone()).or_default();
+            if queue.is_empty() {
+                return Ok(None);
+            }
+            let message = queue.remove(0);
+            self.next += 1;
+            self.held.insert(self.next, message.clone());
+            Ok(Some(DeadLetter {
+                message,
+                broker_reason: None,
+                tag: LetterTag(self.next),
+            }))
+        })
     }
 
-    async fn remove(&mut self, letters: &[LetterTag]) -> Result<(), DeadLetterError> {
-        for LetterTag(tag) in letters {
-            self.held.remove(tag);
-        }
-        Ok(())
+    fn remove<'a>(
+        &'a mut self,
+        letters: &'a [LetterTag],
+    ) -> BoxFuture<'a, Result<(), DeadLetterError>> {
+        Box::pin(async move {
+            for LetterTag(tag) in letters {
+                self.held.remove(tag);
+            }
+            Ok(())
+        })
     }
 
-    async fn close(self: Box<Self>) -> Result<(), DeadLetterError> {
-        Ok(())
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), DeadLetterError>> {
+        Box::pin(async move { Ok(()) })
     }
 }

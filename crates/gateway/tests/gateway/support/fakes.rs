@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use chrono::Utc;
+use futures::future::BoxFuture;
 use simbdp_api::pipeline::{Period, TableSpec};
 use simbdp_api::wire::rest::{FilePage, FileRecord, FileState};
 use simbdp_api::wire::work::FileWork;
@@ -57,34 +57,39 @@ impl FakePublisher {
     }
 }
 
-#[async_trait]
 impl Publisher for FakePublisher {
-    async fn publish(&self, queue: &str, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
-        tokio::task::yield_now().await;
-        let failing = self.failing.lock().unwrap().clone();
-        let mut queues = self.queues.lock().unwrap();
-        let queue = queues.entry(queue.to_owned()).or_default();
-        let publish = |(index, message)| match &failing {
-            Some((after, error)) if index >= *after => {
-                if self.lost_confirm.load(Ordering::SeqCst) {
-                    queue.push(message);
+    fn publish<'a>(
+        &'a self,
+        queue: &'a str,
+        messages: Vec<Message>,
+    ) -> BoxFuture<'a, Vec<Result<(), PublishError>>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let failing = self.failing.lock().unwrap().clone();
+            let mut queues = self.queues.lock().unwrap();
+            let queue = queues.entry(queue.to_owned()).or_default();
+            let publish = |(index, message)| match &failing {
+                Some((after, error)) if index >= *after => {
+                    if self.lost_confirm.load(Ordering::SeqCst) {
+                        queue.push(message);
+                    }
+                    Err(error.clone())
                 }
-                Err(error.clone())
-            }
-            _ => {
-                queue.push(message);
-                Ok(())
-            }
-        };
-        messages.into_iter().enumerate().map(publish).collect()
+                _ => {
+                    queue.push(message);
+                    Ok(())
+                }
+            };
+            messages.into_iter().enumerate().map(publish).collect()
+        })
     }
 
-    async fn depth(&self, queue: &str) -> Result<u64, PublishError> {
-        Ok(self.queue(queue).len() as u64)
+    fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64, PublishError>> {
+        Box::pin(async move { Ok(self.queue(queue).len() as u64) })
     }
 
-    async fn ready(&self) -> bool {
-        self.failing.lock().unwrap().is_none()
+    fn ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move { self.failing.lock().unwrap().is_none() })
     }
 }
 
@@ -173,216 +178,260 @@ fn period(per: Period, at_millis: i64) -> i64 {
         }
 }
 
-#[async_trait]
 impl Ledger for FakeLedger {
-    async fn claim(&self, work: &FileWork) -> Result<Claim, StoreError> {
-        let mut book = self.open().await?;
-        let key = (work.pipeline.clone(), work.content_key());
-        let holder = book.claims.get(&key).copied();
-        let failed = |id: &Uuid| {
-            book.files
-                .get(id)
-                .is_some_and(|file| file.state == FileState::Failed)
-        };
-        match holder {
-            Some(id) if id != work.id && !work.force && !failed(&id) => Ok(Claim::TakenBy(id)),
-            _ => {
-                book.claims.insert(key, work.id);
-                if let Some(then) = self.after_claim.lock().unwrap().take() {
-                    then();
+    fn claim<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<Claim, StoreError>> {
+        Box::pin(async move {
+            let mut book = self.open().await?;
+            let key = (work.pipeline.clone(), work.content_key());
+            let holder = book.claims.get(&key).copied();
+            let failed = |id: &Uuid| {
+                book.files
+                    .get(id)
+                    .is_some_and(|file| file.state == FileState::Failed)
+            };
+            match holder {
+                Some(id) if id != work.id && !work.force && !failed(&id) => Ok(Claim::TakenBy(id)),
+                _ => {
+                    book.claims.insert(key, work.id);
+                    if let Some(then) = self.after_claim.lock().unwrap().take() {
+                        then();
+                    }
+                    Ok(Claim::Granted)
                 }
-                Ok(Claim::Granted)
             }
-        }
-    }
-
-    async fn release(&self, work: &FileWork) -> Result<(), StoreError> {
-        self.open().await?.claims.retain(|_, id| *id != work.id);
-        Ok(())
-    }
-
-    async fn staged(&self, work: &FileWork) -> Result<(), StoreError> {
-        let mut book = self.open().await?;
-        book.files.entry(work.id).or_insert_with(|| FileRecord {
-            id: work.id,
-            pipeline: work.pipeline.clone(),
-            name: work.name.clone(),
-            state: FileState::Staged,
-            format: work.format,
-            compression: work.compression,
-            bytes: work.size,
-            sha256: work.sha256.clone(),
-            user: work.user.clone(),
-            accepted_at: Utc::now(),
-            updated_at: Utc::now(),
-            accepted: None,
-            rejected: None,
-            seconds: None,
-            rejects: None,
-            error: None,
-            duplicate_of: None,
-            replays: None,
-            mends: work.mends,
-            held_until: None,
-        });
-        Ok(())
-    }
-
-    async fn queued(&self, id: Uuid) -> Result<(), StoreError> {
-        let mut book = self.open().await?;
-        if let Some(file) = book.files.get_mut(&id)
-            && file.state == FileState::Staged
-        {
-            file.state = FileState::Queued;
-        }
-        Ok(())
-    }
-
-    async fn take(&self, work: &FileWork, _: &str) -> Result<Taken, StoreError> {
-        self.staged(work).await?;
-        let taken_by = match self.claim(work).await? {
-            Claim::TakenBy(first) => Some(first),
-            Claim::Granted => None,
-        };
-        let mut book = self.open().await?;
-        let file = book.files.entry(work.id);
-        let Entry::Occupied(mut file) = file else {
-            return Err(StoreError::Transient("no such file".into()));
-        };
-        let file = file.get_mut();
-        if ended(file.state) {
-            return Ok(Taken::Ended(file.state));
-        }
-        file.duplicate_of = taken_by;
-        file.state = match taken_by {
-            Some(_) => FileState::Duplicate,
-            None => FileState::Ingesting,
-        };
-        Ok(match taken_by {
-            Some(_) => Taken::Ended(file.state),
-            None => Taken::Ingest,
         })
     }
 
-    async fn ended(&self, id: Uuid, outcome: &Outcome) -> Result<bool, StoreError> {
-        let mut book = self.open().await?;
-        let Some(file) = book.files.get_mut(&id).filter(|file| !ended(file.state)) else {
-            return Ok(false);
-        };
-        file.state = outcome.state;
-        file.error.clone_from(&outcome.error);
-        file.accepted = Some(outcome.accepted);
-        file.rejected = Some(outcome.rejected);
-        file.updated_at = Utc::now();
-        Ok(true)
+    fn release<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.open().await?.claims.retain(|_, id| *id != work.id);
+            Ok(())
+        })
     }
 
-    async fn replay(&self, work: &FileWork, from: FileState) -> Result<bool, StoreError> {
-        let mut book = self.open().await?;
-        let file = book.files.get_mut(&work.id);
-        let Some(file) = file.filter(|file| file.state == from) else {
-            return Ok(false);
-        };
-        file.state = FileState::Staged;
-        file.replays = work.replay.map(|replay| replay.number);
-        file.error = None;
-        Ok(true)
+    fn staged<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut book = self.open().await?;
+            book.files.entry(work.id).or_insert_with(|| FileRecord {
+                id: work.id,
+                pipeline: work.pipeline.clone(),
+                name: work.name.clone(),
+                state: FileState::Staged,
+                format: work.format,
+                compression: work.compression,
+                bytes: work.size,
+                sha256: work.sha256.clone(),
+                user: work.user.clone(),
+                accepted_at: Utc::now(),
+                updated_at: Utc::now(),
+                accepted: None,
+                rejected: None,
+                seconds: None,
+                rejects: None,
+                error: None,
+                duplicate_of: None,
+                replays: None,
+                mends: work.mends,
+                held_until: None,
+            });
+            Ok(())
+        })
     }
 
-    async fn file(&self, id: Uuid) -> Result<Option<FileRecord>, StoreError> {
-        Ok(self.open().await?.files.get(&id).cloned())
+    fn queued(&self, id: Uuid) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut book = self.open().await?;
+            if let Some(file) = book.files.get_mut(&id)
+                && file.state == FileState::Staged
+            {
+                file.state = FileState::Queued;
+            }
+            Ok(())
+        })
     }
 
-    async fn files(&self, query: &FileQuery) -> Result<FilePage, StoreError> {
-        let book = self.open().await?;
-        let skip: usize = match query.page.as_deref() {
-            Some(page) => page
-                .parse()
-                .map_err(|_| StoreError::BadQuery("no such page".into()))?,
-            None => 0,
-        };
-        let matching: Vec<_> = book
-            .files
-            .values()
-            .rev()
-            .filter(|file| {
-                query
-                    .pipeline
-                    .as_ref()
-                    .is_none_or(|pipeline| *pipeline == file.pipeline)
+    fn take<'a>(
+        &'a self,
+        work: &'a FileWork,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Taken, StoreError>> {
+        Box::pin(async move {
+            self.staged(work).await?;
+            let taken_by = match self.claim(work).await? {
+                Claim::TakenBy(first) => Some(first),
+                Claim::Granted => None,
+            };
+            let mut book = self.open().await?;
+            let file = book.files.entry(work.id);
+            let Entry::Occupied(mut file) = file else {
+                return Err(StoreError::Transient("no such file".into()));
+            };
+            let file = file.get_mut();
+            if ended(file.state) {
+                return Ok(Taken::Ended(file.state));
+            }
+            file.duplicate_of = taken_by;
+            file.state = match taken_by {
+                Some(_) => FileState::Duplicate,
+                None => FileState::Ingesting,
+            };
+            Ok(match taken_by {
+                Some(_) => Taken::Ended(file.state),
+                None => Taken::Ingest,
             })
-            .filter(|file| query.state.is_none_or(|state| state == file.state))
-            .cloned()
-            .collect();
-        let end = skip + query.limit as usize;
-        Ok(FilePage {
-            next_page: (end < matching.len()).then(|| end.to_string()),
-            files: matching
-                .into_iter()
-                .skip(skip)
-                .take(query.limit as usize)
-                .collect(),
         })
     }
 
-    async fn count_file(
-        &self,
-        scope: &str,
+    fn ended<'a>(
+        &'a self,
+        id: Uuid,
+        outcome: &'a Outcome,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let mut book = self.open().await?;
+            let Some(file) = book.files.get_mut(&id).filter(|file| !ended(file.state)) else {
+                return Ok(false);
+            };
+            file.state = outcome.state;
+            file.error.clone_from(&outcome.error);
+            file.accepted = Some(outcome.accepted);
+            file.rejected = Some(outcome.rejected);
+            file.updated_at = Utc::now();
+            Ok(true)
+        })
+    }
+
+    fn replay<'a>(
+        &'a self,
+        work: &'a FileWork,
+        from: FileState,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let mut book = self.open().await?;
+            let file = book.files.get_mut(&work.id);
+            let Some(file) = file.filter(|file| file.state == from) else {
+                return Ok(false);
+            };
+            file.state = FileState::Staged;
+            file.replays = work.replay.map(|replay| replay.number);
+            file.error = None;
+            Ok(true)
+        })
+    }
+
+    fn file(&self, id: Uuid) -> BoxFuture<'_, Result<Option<FileRecord>, StoreError>> {
+        Box::pin(async move { Ok(self.open().await?.files.get(&id).cloned()) })
+    }
+
+    fn files<'a>(&'a self, query: &'a FileQuery) -> BoxFuture<'a, Result<FilePage, StoreError>> {
+        Box::pin(async move {
+            let book = self.open().await?;
+            let skip: usize = match query.page.as_deref() {
+                Some(page) => page
+                    .parse()
+                    .map_err(|_| StoreError::BadQuery("no such page".into()))?,
+                None => 0,
+            };
+            let matching: Vec<_> = book
+                .files
+                .values()
+                .rev()
+                .filter(|file| {
+                    query
+                        .pipeline
+                        .as_ref()
+                        .is_none_or(|pipeline| *pipeline == file.pipeline)
+                })
+                .filter(|file| query.state.is_none_or(|state| state == file.state))
+                .cloned()
+                .collect();
+            let end = skip + query.limit as usize;
+            Ok(FilePage {
+                next_page: (end < matching.len()).then(|| end.to_string()),
+                files: matching
+                    .into_iter()
+                    .skip(skip)
+                    .take(query.limit as usize)
+                    .collect(),
+            })
+        })
+    }
+
+    fn count_file<'a>(
+        &'a self,
+        scope: &'a str,
         per: Period,
         at_millis: i64,
         limit: u32,
-    ) -> Result<bool, StoreError> {
-        let mut book = self.open().await?;
-        if self.counting_down.load(Ordering::SeqCst) {
-            return Err(StoreError::Transient("no quorum".into()));
-        }
-        let count = book
-            .counts
-            .entry((scope.to_owned(), period(per, at_millis)))
-            .or_default();
-        if *count >= limit {
-            return Ok(false);
-        }
-        *count += 1;
-        Ok(true)
-    }
-
-    async fn uncount_file(
-        &self,
-        scope: &str,
-        per: Period,
-        at_millis: i64,
-    ) -> Result<(), StoreError> {
-        let mut book = self.open().await?;
-        if let Some(count) = book
-            .counts
-            .get_mut(&(scope.to_owned(), period(per, at_millis)))
-        {
-            *count = count.saturating_sub(1);
-        }
-        Ok(())
-    }
-
-    async fn put_totals(&self, _: &str, _: &str, _: Totals) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn totals(&self, _: &str) -> Result<Totals, StoreError> {
-        drop(self.open().await?);
-        Ok(Totals {
-            rows: 7,
-            rejected: 2,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let mut book = self.open().await?;
+            if self.counting_down.load(Ordering::SeqCst) {
+                return Err(StoreError::Transient("no quorum".into()));
+            }
+            let count = book
+                .counts
+                .entry((scope.to_owned(), period(per, at_millis)))
+                .or_default();
+            if *count >= limit {
+                return Ok(false);
+            }
+            *count += 1;
+            Ok(true)
         })
     }
 
-    async fn attempt(&self, _: &str, _: &str) -> Result<u32, StoreError> {
-        Ok(1)
+    fn uncount_file<'a>(
+        &'a self,
+        scope: &'a str,
+        per: Period,
+        at_millis: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut book = self.open().await?;
+            if let Some(count) = book
+                .counts
+                .get_mut(&(scope.to_owned(), period(per, at_millis)))
+            {
+                *count = count.saturating_sub(1);
+            }
+            Ok(())
+        })
     }
 
-    async fn forget_attempts(&self, _: &str, id: &str) -> Result<(), StoreError> {
-        drop(self.open().await?);
-        self.forgotten.lock().unwrap().push(id.to_owned());
-        Ok(())
+    fn put_totals<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Totals,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { Ok(()) })
+    }
+
+    fn totals<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Totals, StoreError>> {
+        Box::pin(async move {
+            drop(self.open().await?);
+            Ok(Totals {
+                rows: 7,
+                rejected: 2,
+            })
+        })
+    }
+
+    fn attempt<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<u32, StoreError>> {
+        Box::pin(async move { Ok(1) })
+    }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        _: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            drop(self.open().await?);
+            self.forgotten.lock().unwrap().push(id.to_owned());
+            Ok(())
+        })
     }
 }
 
@@ -400,35 +449,41 @@ struct FakeTable {
     asked: Arc<Mutex<Vec<RowQuery>>>,
 }
 
-#[async_trait]
 impl Store for FakeStore {
-    async fn table(&self, keyspace: &str, table: &TableSpec) -> Result<Arc<dyn Table>, StoreError> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(StoreError::Transient("no quorum".into()));
-        }
-        self.prepared
-            .lock()
-            .unwrap()
-            .push(format!("{keyspace}.{}", table.name));
-        Ok(Arc::new(FakeTable {
-            rows: self.rows.lock().unwrap().clone(),
-            asked: Arc::clone(&self.asked),
-        }))
+    fn table<'a>(
+        &'a self,
+        keyspace: &'a str,
+        table: &'a TableSpec,
+    ) -> BoxFuture<'a, Result<Arc<dyn Table>, StoreError>> {
+        Box::pin(async move {
+            if self.down.load(Ordering::SeqCst) {
+                return Err(StoreError::Transient("no quorum".into()));
+            }
+            self.prepared
+                .lock()
+                .unwrap()
+                .push(format!("{keyspace}.{}", table.name));
+            Ok(Arc::new(FakeTable {
+                rows: self.rows.lock().unwrap().clone(),
+                asked: Arc::clone(&self.asked),
+            }) as Arc<dyn Table>)
+        })
     }
 
-    async fn ready(&self) -> bool {
-        !self.down.load(Ordering::SeqCst)
+    fn ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move { !self.down.load(Ordering::SeqCst) })
     }
 }
 
-#[async_trait]
 impl Table for FakeTable {
-    async fn write(&self, _: &Rows) -> Result<WriteReport, StoreError> {
-        Err(StoreError::Permanent("the gateway does not write".into()))
+    fn write<'a>(&'a self, _: &'a Rows) -> BoxFuture<'a, Result<WriteReport, StoreError>> {
+        Box::pin(async move { Err(StoreError::Permanent("the gateway does not write".into())) })
     }
 
-    async fn read(&self, query: &RowQuery) -> Result<Page, StoreError> {
-        self.asked.lock().unwrap().push(query.clone());
-        Ok(self.rows.clone())
+    fn read<'a>(&'a self, query: &'a RowQuery) -> BoxFuture<'a, Result<Page, StoreError>> {
+        Box::pin(async move {
+            self.asked.lock().unwrap().push(query.clone());
+            Ok(self.rows.clone())
+        })
     }
 }
