@@ -35,6 +35,8 @@ phase() {
 
 # What the cluster looks like when a test has failed, beside what the test itself says.
 state() {
+  df --human-readable "$root"
+  kubectl describe nodes
   kubectl get tenants,coredms,ingestpipelines,pods --all-namespaces --output wide
   kubectl get events --all-namespaces --field-selector type=Warning --sort-by .lastTimestamp
   kubectl --namespace simbdp-system logs --selector app.kubernetes.io/component=operator --tail=2000
@@ -55,35 +57,50 @@ finish() {
   exit "$status"
 }
 
-phase "programs of the local cluster"
-deploy/local/build.sh
+phase "packages"
+deploy/local/build.sh packages
 
-# Most of it is fetched, while the quick loop computes.
-deploy/local/images.sh cassandra mongodb rabbitmq kafka clientbatchingestapp clientstreamingestapp \
-  &>.local/log/images-of-servers.log &
-images=$!
+phase "compiler and clippy; beside it the local cluster's programs, tools and images of servers: .local/log/programs-and-images.log"
+# Each of the compilers has stretches in which one thing alone can be compiled, or fetched.
+{
+  deploy/local/build.sh
+  deploy/tools.sh
+  deploy/local/images.sh cassandra mongodb rabbitmq kafka clientbatchingestapp clientstreamingestapp
+} &>.local/log/programs-and-images.log &
+programs=$!
 trap wait EXIT
+cargo build --quiet --workspace --features "$CARGO_FEATURES" --all-targets
+wait "$programs" || { tail -n 25 .local/log/programs-and-images.log >&2; exit 1; }
+trap - EXIT
 
 phase "quick loop"
 deploy/check.sh
 
-phase "local cluster and images"
-wait "$images" || { tail -n 25 .local/log/images-of-servers.log >&2; exit 1; }
-trap finish EXIT
-make --no-print-directory cluster images
+phase "images"
+make --no-print-directory images
 deploy/data.sh
 
-phase "real servers on loopback: an API server, databases, a broker, and the programs"
+phase "real servers on loopback: an API server, databases, brokers, and the programs"
 SIMBDP_CASSANDRA_HOME=$root/.local/images/cassandra
 SIMBDP_KAFKA_HOME=$root/.local/images/kafka
 SIMBDP_MONGODB_ROOT=$(deploy/local/unpack.sh mongodb)
 SIMBDP_RABBITMQ_ROOT=$(deploy/local/unpack.sh rabbitmq)
 export SIMBDP_CASSANDRA_HOME SIMBDP_KAFKA_HOME SIMBDP_MONGODB_ROOT SIMBDP_RABBITMQ_ROOT
+# Two at a time, since both wait for their servers most of the time: what needs an API server, and the others.
+cargo test --workspace --features "$CARGO_FEATURES" --test apiserver -- --test-threads=4 "${left_out[@]}" \
+  &>.local/log/apiserver-tests.log &
+apiserver=$!
+trap wait EXIT
 mapfile -t loopback < <(cargo metadata --no-deps --format-version 1 |
   jq --raw-output '.packages[].targets[] | select(.kind == ["test"]) | .name | select(. != "cluster" and . != "apiserver") | "--test", .')
 cargo test --workspace --features "$CARGO_FEATURES" "${loopback[@]}" -- "${other_pairs[@]}"
-# Its servers compute while its tests wait.
-cargo test --workspace --features "$CARGO_FEATURES" --test apiserver -- --test-threads=4 "${left_out[@]}"
+phase "and the API server's, which went on beside them"
+wait "$apiserver" || { tail -n 200 .local/log/apiserver-tests.log >&2; exit 1; }
+tail -n 4 .local/log/apiserver-tests.log
+
+phase "local cluster"
+trap finish EXIT
+make --no-print-directory cluster
 
 if [[ ${SIMBDP_CLUSTER:-local} == local ]]; then
   export KUBECONFIG=$root/.local/kubeconfig

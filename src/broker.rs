@@ -15,7 +15,7 @@ pub mod validate;
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::Broker;
 
 use crate::apply::random_text;
@@ -48,35 +48,37 @@ pub enum Seen {
 /// The Broker controller.
 pub struct BrokerController;
 
-#[async_trait]
 impl Controller for BrokerController {
     type Object = Broker;
     type Observed = Seen;
     type Error = Error;
     const MANAGER: &'static str = MANAGER;
 
-    async fn reconcile(ctx: &Context, broker: &Broker) -> Result<Seen, Error> {
-        let applier = ctx.applier(MANAGER);
-        let other_defaults = dereference::other_defaults(&applier, broker).await?;
-        if let Some(place) = external::validate(broker)? {
-            let observed = external::observe(ctx, broker, place, other_defaults).await?;
-            return Ok(Seen::External(observed));
-        }
-        let valid = validate::validate(broker)?;
-        let platform = platform(&ctx.config, &ctx.identity.namespace, ctx.version());
-        let credentials = credentials::ensure(
-            &applier,
-            &valid,
-            &platform.namespace,
-            &platform.version,
-            random_text,
-        )
-        .await?;
-        let prepared = build::build(&valid, &platform, &credentials);
-        let applied = apply::apply(&applier, prepared).await?;
-        let observed =
-            observe::observe(ctx, &applier, &valid, &applied, credentials, other_defaults).await?;
-        Ok(Seen::Nodes(observed))
+    fn reconcile<'a>(ctx: &'a Context, broker: &'a Broker) -> BoxFuture<'a, Result<Seen, Error>> {
+        Box::pin(async move {
+            let applier = ctx.applier(MANAGER);
+            let other_defaults = dereference::other_defaults(&applier, broker).await?;
+            if let Some(place) = external::validate(broker)? {
+                let observed = external::observe(ctx, broker, place, other_defaults).await?;
+                return Ok(Seen::External(observed));
+            }
+            let valid = validate::validate(broker)?;
+            let platform = platform(&ctx.config, &ctx.identity.namespace, ctx.version());
+            let credentials = credentials::ensure(
+                &applier,
+                &valid,
+                &platform.namespace,
+                &platform.version,
+                random_text,
+            )
+            .await?;
+            let prepared = build::build(&valid, &platform, &credentials);
+            let applied = apply::apply(&applier, prepared).await?;
+            let observed =
+                observe::observe(ctx, &applier, &valid, &applied, credentials, other_defaults)
+                    .await?;
+            Ok(Seen::Nodes(observed))
+        })
     }
 
     fn status(broker: &Broker, outcome: &Result<Seen, Error>) -> Told<Self> {
@@ -113,8 +115,10 @@ impl Controller for BrokerController {
         })
     }
 
-    async fn cleanup(ctx: &Context, broker: &Broker) -> Result<Teardown, Error> {
-        cleanup::cleanup(&ctx.applier(MANAGER), &ctx.identity.namespace, broker).await
+    fn cleanup<'a>(ctx: &'a Context, broker: &'a Broker) -> BoxFuture<'a, Result<Teardown, Error>> {
+        Box::pin(async move {
+            cleanup::cleanup(&ctx.applier(MANAGER), &ctx.identity.namespace, broker).await
+        })
     }
 
     fn teardown_status(broker: &Broker, outcome: &Result<Teardown, Error>) -> Told<Self> {

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::object::HasStatus;
 use kube::runtime::controller::Action;
@@ -115,7 +115,6 @@ pub enum Teardown {
 pub type Told<C> = (<<C as Controller>::Object as HasStatus>::Status, Facts);
 
 /// A controller: the steps of one kind.
-#[async_trait]
 pub trait Controller: Send + Sync + 'static {
     /// The kind.
     type Object: Managed;
@@ -127,8 +126,10 @@ pub trait Controller: Send + Sync + 'static {
     const MANAGER: &'static str;
 
     /// Dereference, validate, build, apply, observe.
-    async fn reconcile(ctx: &Context, object: &Self::Object)
-    -> Result<Self::Observed, Self::Error>;
+    fn reconcile<'a>(
+        ctx: &'a Context,
+        object: &'a Self::Object,
+    ) -> BoxFuture<'a, Result<Self::Observed, Self::Error>>;
 
     /// Status [pure], also of a failure.
     fn status(object: &Self::Object, outcome: &Result<Self::Observed, Self::Error>) -> Told<Self>
@@ -145,7 +146,10 @@ pub trait Controller: Send + Sync + 'static {
     }
 
     /// Takes away what the object stands for, a step at a time; needs no valid spec.
-    async fn cleanup(ctx: &Context, object: &Self::Object) -> Result<Teardown, Self::Error>;
+    fn cleanup<'a>(
+        ctx: &'a Context,
+        object: &'a Self::Object,
+    ) -> BoxFuture<'a, Result<Teardown, Self::Error>>;
 
     /// Status [pure] of an object that is being deleted.
     fn teardown_status(

@@ -22,7 +22,7 @@ pub mod volumes;
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::CoreDms;
 use simbdp_api::common::Engine;
 
@@ -55,48 +55,50 @@ pub enum Seen {
 /// The CoreDms controller.
 pub struct CoreDmsController;
 
-#[async_trait]
 impl Controller for CoreDmsController {
     type Object = CoreDms;
     type Observed = Seen;
     type Error = Error;
     const MANAGER: &'static str = "simbdp-operator-coredms";
 
-    async fn reconcile(ctx: &Context, coredms: &CoreDms) -> Result<Seen, Error> {
-        let applier = ctx.applier(Self::MANAGER);
-        if let Some(place) = external::validate(coredms)? {
-            let observed = external::observe(ctx, &applier, coredms, place).await?;
-            return Ok(Seen::External(observed));
-        }
-        let mut valid = validate::validate(coredms)?;
-        let claims = claims::list(&applier, &valid).await?;
-        let volumes = volumes::look(&applier, &valid, &claims).await?;
-        volumes::grow(ctx, &valid, &volumes).await?;
-        valid.needs.storage = volumes.size;
-        let platform = platform(
-            &ctx.config,
-            &ctx.identity.namespace,
-            ctx.version(),
-            valid.engine,
-        );
-        let size = claims::look(&applier, &valid, &claims).await?;
-        let prepared = build::build(&valid, &platform, fresh(), size.running);
-        let applied = apply::apply(&applier, prepared).await?;
-        ctx.secrets.watch(&namespace_of(coredms));
-        let (mut observed, admin) = observe::observe(ctx, &applier, &valid, &applied, size).await?;
-        observed.volumes = volumes.volumes;
-        joined::record(&applier, &valid, &platform, &mut observed).await?;
-        let resize = Resize {
-            applier: &applier,
-            exec: ctx.exec.as_ref(),
-            admin: admin.as_deref(),
-            coredms: &valid,
-            platform: &platform,
-            observed: &observed,
-        };
-        observed.problem = resize.go_on().await?;
-        rollout::go_on(&applier, &valid.namespace, &observed).await?;
-        Ok(Seen::Members(observed))
+    fn reconcile<'a>(ctx: &'a Context, coredms: &'a CoreDms) -> BoxFuture<'a, Result<Seen, Error>> {
+        Box::pin(async move {
+            let applier = ctx.applier(Self::MANAGER);
+            if let Some(place) = external::validate(coredms)? {
+                let observed = external::observe(ctx, &applier, coredms, place).await?;
+                return Ok(Seen::External(observed));
+            }
+            let mut valid = validate::validate(coredms)?;
+            let claims = claims::list(&applier, &valid).await?;
+            let volumes = volumes::look(&applier, &valid, &claims).await?;
+            volumes::grow(ctx, &valid, &volumes).await?;
+            valid.needs.storage = volumes.size;
+            let platform = platform(
+                &ctx.config,
+                &ctx.identity.namespace,
+                ctx.version(),
+                valid.engine,
+            );
+            let size = claims::look(&applier, &valid, &claims).await?;
+            let prepared = build::build(&valid, &platform, fresh(), size.running);
+            let applied = apply::apply(&applier, prepared).await?;
+            ctx.secrets.watch(&namespace_of(coredms));
+            let (mut observed, admin) =
+                observe::observe(ctx, &applier, &valid, &applied, size).await?;
+            observed.volumes = volumes.volumes;
+            joined::record(&applier, &valid, &platform, &mut observed).await?;
+            let resize = Resize {
+                applier: &applier,
+                exec: ctx.exec.as_ref(),
+                admin: admin.as_deref(),
+                coredms: &valid,
+                platform: &platform,
+                observed: &observed,
+            };
+            observed.problem = resize.go_on().await?;
+            rollout::go_on(&applier, &valid.namespace, &observed).await?;
+            Ok(Seen::Members(observed))
+        })
     }
 
     fn status(coredms: &CoreDms, outcome: &Result<Seen, Error>) -> Told<Self> {
@@ -148,13 +150,18 @@ impl Controller for CoreDmsController {
         })
     }
 
-    async fn cleanup(ctx: &Context, coredms: &CoreDms) -> Result<Teardown, Error> {
-        if coredms.spec.claims.is_empty() {
-            ctx.pulses.forget(coredms);
-            let endpoints = DatabasePlace::of(coredms).endpoints();
-            ctx.coredms.forget(&endpoints).await;
-        }
-        cleanup::cleanup(&ctx.applier(Self::MANAGER), coredms).await
+    fn cleanup<'a>(
+        ctx: &'a Context,
+        coredms: &'a CoreDms,
+    ) -> BoxFuture<'a, Result<Teardown, Error>> {
+        Box::pin(async move {
+            if coredms.spec.claims.is_empty() {
+                ctx.pulses.forget(coredms);
+                let endpoints = DatabasePlace::of(coredms).endpoints();
+                ctx.coredms.forget(&endpoints).await;
+            }
+            cleanup::cleanup(&ctx.applier(Self::MANAGER), coredms).await
+        })
     }
 
     fn teardown_status(coredms: &CoreDms, outcome: &Result<Teardown, Error>) -> Told<Self> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::future::join;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
@@ -62,10 +62,9 @@ pub struct ExecError {
 }
 
 /// Runs commands in pods.
-#[async_trait]
 pub trait Exec: Send + Sync {
     /// Runs one, and waits for its end for a while.
-    async fn run(&self, command: &Command) -> Result<Outcome, ExecError>;
+    fn run<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, Result<Outcome, ExecError>>;
 }
 
 /// Runs them by the API server.
@@ -80,18 +79,19 @@ impl PodExec {
     }
 }
 
-#[async_trait]
 impl Exec for PodExec {
-    async fn run(&self, command: &Command) -> Result<Outcome, ExecError> {
-        let running = self.run_to_its_end(command);
-        match tokio::time::timeout(command.limit, running).await {
-            Ok(outcome) => outcome.map_err(|source| ExecError {
-                command: command.words.join(" "),
-                pod: command.pod.clone(),
-                source: source.into(),
-            }),
-            Err(_) => Ok(Outcome::Unfinished),
-        }
+    fn run<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, Result<Outcome, ExecError>> {
+        Box::pin(async move {
+            let running = self.run_to_its_end(command);
+            match tokio::time::timeout(command.limit, running).await {
+                Ok(outcome) => outcome.map_err(|source| ExecError {
+                    command: command.words.join(" "),
+                    pod: command.pod.clone(),
+                    source: source.into(),
+                }),
+                Err(_) => Ok(Outcome::Unfinished),
+            }
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use simbdp_api::wire::internal::{DrainState, GatewayState};
 
@@ -17,12 +17,19 @@ pub struct GatewayError {
 }
 
 /// Asks gateway replicas.
-#[async_trait]
 pub trait GatewayStates: Send + Sync {
     /// `GET /internal/state` of the replica at a base URL, e.g. `http://gateway-0.gateway-replicas.tenant-x.svc:8081`.
-    async fn state(&self, url: &str, token: &str) -> Result<GatewayState, GatewayError>;
+    fn state<'a>(
+        &'a self,
+        url: &'a str,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<GatewayState, GatewayError>>;
     /// `POST /internal/drain` of that replica: it is to go, and takes no more files for a minute.
-    async fn drain(&self, url: &str, token: &str) -> Result<DrainState, GatewayError>;
+    fn drain<'a>(
+        &'a self,
+        url: &'a str,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<DrainState, GatewayError>>;
 }
 
 /// Asks over HTTP.
@@ -62,15 +69,26 @@ impl HttpGateways {
     }
 }
 
-#[async_trait]
 impl GatewayStates for HttpGateways {
-    async fn state(&self, url: &str, token: &str) -> Result<GatewayState, GatewayError> {
-        let request = self.client.get(format!("{url}/internal/state"));
-        self.ask(request, url, token).await
+    fn state<'a>(
+        &'a self,
+        url: &'a str,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<GatewayState, GatewayError>> {
+        Box::pin(async move {
+            let request = self.client.get(format!("{url}/internal/state"));
+            self.ask(request, url, token).await
+        })
     }
 
-    async fn drain(&self, url: &str, token: &str) -> Result<DrainState, GatewayError> {
-        let request = self.client.post(format!("{url}/internal/drain"));
-        self.ask(request, url, token).await
+    fn drain<'a>(
+        &'a self,
+        url: &'a str,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<DrainState, GatewayError>> {
+        Box::pin(async move {
+            let request = self.client.post(format!("{url}/internal/drain"));
+            self.ask(request, url, token).await
+        })
     }
 }

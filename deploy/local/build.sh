@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Debian has and compiles the rest; what is up to date is skipped.
-# 'build.sh control-plane' compiles what an API server without a node needs, 'build.sh helm' helm alone,
-# 'build.sh connectivity' the analyser of network policies.
+# 'build.sh packages' does the former alone, 'build.sh control-plane' compiles what an API server without a node needs,
+# 'build.sh helm' helm, 'build.sh connectivity' the analyser of network policies.
 set -euo pipefail
 # shellcheck source=lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -95,17 +95,22 @@ build_connectivity() {
 	build connectivity ./connectivity
 }
 
-case ${1:-all} in
-all)
+build_packages() {
 	if [[ -n $(missing_packages) ]]; then
 		step "install Debian packages" install_packages
 	fi
+}
+
+case ${1:-all} in
+all)
+	build_packages
 	build_kube
 	build_others
 	build_helm
 	;;
+packages) build_packages ;;
 control-plane) build_kube ;;
 helm) build_helm ;;
 connectivity) build_connectivity ;;
-*) fail "'$1' is none of control-plane, helm and connectivity" ;;
+*) fail "'$1' is none of packages, control-plane, helm and connectivity" ;;
 esac

@@ -100,7 +100,9 @@ release_storage() {
 trap release_storage EXIT
 names=("$@")
 if ((${#names[@]} == 0)); then
-	names=(simbdp cassandra mongodb rabbitmq kafka clientbatchingestapp clientstreamingestapp)
+	names=("${PRODUCT_IMAGES[@]}")
+	# The databases and brokers of a cluster with registries are the official images.
+	uses_current_cluster || names+=("${SERVER_IMAGES[@]}")
 fi
 for name in "${names[@]}"; do
 	if [[ $name == simbdp ]]; then
@@ -109,7 +111,6 @@ for name in "${names[@]}"; do
 	build_image "$name"
 done
 if uses_current_cluster; then
-	# The databases and brokers of a cluster with registries are the official images.
 	for name in "${names[@]}"; do
 		if [[ -n ${SIMBDP_REGISTRY:-} && $name == @(simbdp|client*ingestapp) ]]; then
 			reference=$(reference "$name")

@@ -11,6 +11,9 @@ LOCAL=${SIMBDP_LOCAL_DIR:-$ROOT/.local}
 BIN=$LOCAL/bin       # the programs
 CACHE=$LOCAL/cache   # downloads and compilers' caches
 IMAGES=$LOCAL/images # image archives and what they are built from
+# What is built here of the project; and what stands in where no registry has the official images.
+PRODUCT_IMAGES=(simbdp clientbatchingestapp clientstreamingestapp)
+SERVER_IMAGES=(cassandra mongodb rabbitmq kafka)
 LOG=$LOCAL/log       # a log per build step and per server
 STATE=$LOCAL/run     # the cluster: etcd, keys, containers, volumes
 KUBECONFIG_FILE=$LOCAL/kubeconfig

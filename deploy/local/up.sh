@@ -75,10 +75,10 @@ wait_until_ready() {
 	kube --namespace local-path-storage rollout status --timeout 120s deployment/local-path-provisioner
 }
 
-# load_rest: the images of databases and brokers, where they have been built.
+# load_rest: all other images, where they have been built.
 load_rest() {
 	local name
-	for name in cassandra mongodb rabbitmq simbdp; do
+	for name in "${SERVER_IMAGES[@]}" "${PRODUCT_IMAGES[@]}"; do
 		if [[ -f $IMAGES/$name.stamp ]]; then
 			"$HERE/load.sh" "$name"
 		fi

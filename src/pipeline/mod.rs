@@ -13,7 +13,7 @@ pub mod validate;
 
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::Deployment;
 use simbdp_api::IngestPipeline;
 
@@ -40,51 +40,55 @@ const NO_BROKER: &str = "the tenant's Broker is gone";
 /// The IngestPipeline controller.
 pub struct PipelineController;
 
-#[async_trait]
 impl Controller for PipelineController {
     type Object = IngestPipeline;
     type Observed = Observed;
     type Error = Error;
     const MANAGER: &'static str = apply::MANAGER;
 
-    async fn reconcile(ctx: &Context, pipeline: &IngestPipeline) -> Result<Observed, Error> {
-        let applier = ctx.applier(Self::MANAGER);
-        let (tenant, name) = match dereference::find_home(ctx, pipeline).await? {
-            Home::Living(tenant, name) => (tenant, name),
-            Home::NotYet { message, .. } => return Ok(Observed::TenantNotReady(message)),
-            Home::Stopped {
-                tenant, message, ..
-            } => {
-                cleanup::suspend(ctx, &applier, pipeline, &tenant, &message).await?;
-                return Ok(Observed::TenantStopped(message));
-            }
-        };
-        let ceilings = crate::tenant::validate::ceilings(&tenant)?;
-        let valid = validate::validate(pipeline, &name, tenant.spec.paused, &ceilings)?;
-        let found = dereference::dereference(ctx, &applier, &tenant, &name).await?;
-        let Some(access) = &found.access else {
-            return Ok(Observed::TenantNotReady(
-                "the tenant's Secrets are being made".to_owned(),
-            ));
-        };
+    fn reconcile<'a>(
+        ctx: &'a Context,
+        pipeline: &'a IngestPipeline,
+    ) -> BoxFuture<'a, Result<Observed, Error>> {
+        Box::pin(async move {
+            let applier = ctx.applier(Self::MANAGER);
+            let (tenant, name) = match dereference::find_home(ctx, pipeline).await? {
+                Home::Living(tenant, name) => (tenant, name),
+                Home::NotYet { message, .. } => return Ok(Observed::TenantNotReady(message)),
+                Home::Stopped {
+                    tenant, message, ..
+                } => {
+                    cleanup::suspend(ctx, &applier, pipeline, &tenant, &message).await?;
+                    return Ok(Observed::TenantStopped(message));
+                }
+            };
+            let ceilings = crate::tenant::validate::ceilings(&tenant)?;
+            let valid = validate::validate(pipeline, &name, tenant.spec.paused, &ceilings)?;
+            let found = dereference::dereference(ctx, &applier, &tenant, &name).await?;
+            let Some(access) = &found.access else {
+                return Ok(Observed::TenantNotReady(
+                    "the tenant's Secrets are being made".to_owned(),
+                ));
+            };
 
-        let (table, table_failure) =
-            external::table(ctx, pipeline, &valid, found.coredms.as_ref()).await?;
-        let (queues, queues_failure) =
-            external::queues(ctx, pipeline, &valid, found.broker.as_ref()).await;
-        let mut parts = Parts {
-            generation: valid.generation,
-            table,
-            queues,
-            gateway_replicas: found.gateway_replicas,
-            loaded: Vec::new(),
-            backlog: Err(NO_BROKER.to_owned()),
-            apps: Apps::default(),
-            paused: valid.paused,
-            failure: table_failure.or(queues_failure),
-        };
-        observe_or_apply(ctx, &applier, &valid, &found, access, &mut parts).await?;
-        Ok(Observed::Applied(Box::new(parts)))
+            let (table, table_failure) =
+                external::table(ctx, pipeline, &valid, found.coredms.as_ref()).await?;
+            let (queues, queues_failure) =
+                external::queues(ctx, pipeline, &valid, found.broker.as_ref()).await;
+            let mut parts = Parts {
+                generation: valid.generation,
+                table,
+                queues,
+                gateway_replicas: found.gateway_replicas,
+                loaded: Vec::new(),
+                backlog: Err(NO_BROKER.to_owned()),
+                apps: Apps::default(),
+                paused: valid.paused,
+                failure: table_failure.or(queues_failure),
+            };
+            observe_or_apply(ctx, &applier, &valid, &found, access, &mut parts).await?;
+            Ok(Observed::Applied(Box::new(parts)))
+        })
     }
 
     fn status(pipeline: &IngestPipeline, outcome: &Result<Observed, Error>) -> Told<Self> {
@@ -109,8 +113,11 @@ impl Controller for PipelineController {
         }
     }
 
-    async fn cleanup(ctx: &Context, pipeline: &IngestPipeline) -> Result<Teardown, Error> {
-        cleanup::cleanup(ctx, pipeline).await
+    fn cleanup<'a>(
+        ctx: &'a Context,
+        pipeline: &'a IngestPipeline,
+    ) -> BoxFuture<'a, Result<Teardown, Error>> {
+        Box::pin(async move { cleanup::cleanup(ctx, pipeline).await })
     }
 
     fn teardown_status(pipeline: &IngestPipeline, outcome: &Result<Teardown, Error>) -> Told<Self> {

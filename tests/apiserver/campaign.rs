@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 
-use async_trait::async_trait;
 use futures::StreamExt;
+use futures::future::LocalBoxFuture;
 use kube::Client;
 use simbdp_operator::controller_runtime::{Controller, drive};
 use simbdp_testkit::fault::{Call, Fault, Operation, Planned};
@@ -19,20 +19,19 @@ const AT_ONCE: usize = 6;
 const TOGETHER: usize = 3;
 
 /// Something that a controller brings about.
-#[async_trait(?Send)]
 pub trait Scenario: Sync {
     /// The controller.
     type Controller: Controller;
     /// What is there before, and the object itself, of the world's name. No fault hits it.
-    async fn prepare(&self, world: &World);
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()>;
     /// Namespace of the object.
     fn namespace(&self, world: &World) -> Option<String>;
     /// What happens outside of the controller.
     fn outside(&self) -> Box<dyn Outside>;
     /// Whether the controller has brought it about.
-    async fn settled(&self, world: &World) -> bool;
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool>;
     /// What is there then.
-    async fn end_state(&self, world: &World) -> String;
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String>;
 }
 
 /// One run, with faults if there are any. Returns the world and its end state.
@@ -166,10 +165,9 @@ pub async fn run<S: Scenario>(scenario: &S, prefix: &str, faults: &[Fault]) {
 }
 
 /// A change of something that is there, which the next change starts from.
-#[async_trait(?Send)]
 pub trait Change: Scenario {
     /// Asks for it. No fault hits this.
-    async fn ask(&self, world: &World);
+    fn ask<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()>;
 }
 
 /// A way that is gone again and again: what is expected at its end, and the faults that are left to hit it with.

@@ -1,6 +1,6 @@
 //! The IngestPipeline controller.
 
-use async_trait::async_trait;
+use futures::future::LocalBoxFuture;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
@@ -138,12 +138,13 @@ async fn gone(world: &World, name: &str) -> bool {
 /// Creation of a pipeline of a tenant that is in place.
 struct Creation;
 
-#[async_trait(?Send)]
 impl Scenario for Creation {
     type Controller = PipelineController;
-    async fn prepare(&self, world: &World) {
-        tenant_in_place(world).await;
-        create(world, &world.name, table("int")).await;
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            tenant_in_place(world).await;
+            create(world, &world.name, table("int")).await;
+        })
     }
     fn namespace(&self, world: &World) -> Option<String> {
         Some(world.tenant_namespace())
@@ -151,43 +152,46 @@ impl Scenario for Creation {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(Servers { pods: false })
     }
-    async fn settled(&self, world: &World) -> bool {
-        let namespace = world.tenant_namespace();
-        let active = world.told::<IngestPipeline>(Some(&namespace), &world.name, ACTIVE);
-        // That the broker could not be asked is a condition, and is asked again.
-        let asked = active.await.is_some_and(|(status, ..)| status == "False");
-        asked && holds(world, &world.name, &[TABLE_READY, QUEUES_READY, ACCEPTING]).await
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move {
+            let namespace = world.tenant_namespace();
+            let active = world.told::<IngestPipeline>(Some(&namespace), &world.name, ACTIVE);
+            // That the broker could not be asked is a condition, and is asked again.
+            let asked = active.await.is_some_and(|(status, ..)| status == "False");
+            asked && holds(world, &world.name, &[TABLE_READY, QUEUES_READY, ACCEPTING]).await
+        })
     }
-    async fn end_state(&self, world: &World) -> String {
-        world.end_state(&world.tenant_namespace()).await
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move { world.end_state(&world.tenant_namespace()).await })
     }
 }
 
 /// Deletion of a pipeline whose backlog is thrown away.
 struct Deletion;
 
-#[async_trait(?Send)]
 impl Scenario for Deletion {
     type Controller = PipelineController;
-    async fn prepare(&self, world: &World) {
-        Creation.prepare(world).await;
-        let settled = async || Creation.settled(world).await;
-        let namespace = world.tenant_namespace();
-        world
-            .run::<PipelineController>(
-                Some(&namespace),
-                &world.name,
-                &Servers { pods: false },
-                settled,
-            )
-            .await;
-        fill(world, &world.name, 3);
-        let api: Api<IngestPipeline> = Api::namespaced(world.client.clone(), &namespace);
-        let discard = json!({"metadata": {"annotations": {"simbdp.dev/discard-backlog": ""}}});
-        api.patch(&world.name, &PatchParams::default(), &Patch::Merge(discard))
-            .await
-            .unwrap();
-        delete(world, &world.name).await;
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            Creation.prepare(world).await;
+            let settled = async || Creation.settled(world).await;
+            let namespace = world.tenant_namespace();
+            world
+                .run::<PipelineController>(
+                    Some(&namespace),
+                    &world.name,
+                    &Servers { pods: false },
+                    settled,
+                )
+                .await;
+            fill(world, &world.name, 3);
+            let api: Api<IngestPipeline> = Api::namespaced(world.client.clone(), &namespace);
+            let discard = json!({"metadata": {"annotations": {"simbdp.dev/discard-backlog": ""}}});
+            api.patch(&world.name, &PatchParams::default(), &Patch::Merge(discard))
+                .await
+                .unwrap();
+            delete(world, &world.name).await;
+        })
     }
     fn namespace(&self, world: &World) -> Option<String> {
         Some(world.tenant_namespace())
@@ -195,11 +199,11 @@ impl Scenario for Deletion {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(Servers { pods: false })
     }
-    async fn settled(&self, world: &World) -> bool {
-        gone(world, &world.name).await
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move { gone(world, &world.name).await })
     }
-    async fn end_state(&self, world: &World) -> String {
-        world.end_state(&world.tenant_namespace()).await
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move { world.end_state(&world.tenant_namespace()).await })
     }
 }
 

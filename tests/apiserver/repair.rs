@@ -1,7 +1,7 @@
 //! A member whose volume was lost is marked when it is back with another one. Whichever call fails, the mark goes only when
 //! all that the member holds was repaired, and nothing else is begun before.
 
-use async_trait::async_trait;
+use futures::future::LocalBoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
@@ -137,12 +137,13 @@ async fn a_repair_that_goes_on_is_waited_for_and_one_that_is_forgotten_is_done_a
 /// The first member loses its volume.
 struct Loss;
 
-#[async_trait(?Send)]
 impl Scenario for Loss {
     type Controller = CoreDmsController;
-    async fn prepare(&self, world: &World) {
-        ready(world, Engine::Cassandra, 3, &Servers::default()).await;
-        world.commands.outlast();
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            ready(world, Engine::Cassandra, 3, &Servers::default()).await;
+            world.commands.outlast();
+        })
     }
     fn namespace(&self, world: &World) -> Option<String> {
         Some(world.operator_namespace())
@@ -150,21 +151,24 @@ impl Scenario for Loss {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(Servers::default())
     }
-    async fn settled(&self, world: &World) -> bool {
-        repaired(world).await
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move { repaired(world).await })
     }
-    async fn end_state(&self, world: &World) -> String {
-        let (asked, ended) = repairs(world);
-        assert!(asked > 0 && ended, "{asked} repairs; {ended}");
-        world.end_state(&world.operator_namespace()).await
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move {
+            let (asked, ended) = repairs(world);
+            assert!(asked > 0 && ended, "{asked} repairs; {ended}");
+            world.end_state(&world.operator_namespace()).await
+        })
     }
 }
 
-#[async_trait(?Send)]
 impl Change for Loss {
-    async fn ask(&self, world: &World) {
-        world.commands.forget();
-        lose(world).await;
+    fn ask<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            world.commands.forget();
+            lose(world).await;
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use async_trait::async_trait;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -40,30 +40,31 @@ fn is_ready(pod: &Pod) -> bool {
 /// Runs what can be run, and sees to it that two of three members serve at all times.
 struct StrictKubelet;
 
-#[async_trait]
 impl Outside for StrictKubelet {
-    async fn act(&self, world: &World) {
-        let pods = pods(world).await;
-        let serving = pods.iter().filter(|pod| is_ready(pod)).count();
-        assert!(serving >= 2, "{serving} members serve");
-        let namespace = world.operator_namespace();
-        let api: Api<Pod> = Api::namespaced(world.client.clone(), &namespace);
-        for pod in pods.iter().filter(|pod| image(pod).ends_with(BAD)) {
-            let waiting =
-                json!({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}});
-            let status = json!({"status": {"phase": "Pending", "containerStatuses": [{
-                "name": "cassandra", "image": image(pod), "imageID": "", "ready": false, "restartCount": 0,
-                "state": waiting,
-            }]}});
-            let patch = Patch::Merge(status);
-            // It may go at the same moment.
-            let _ = api
-                .patch_status(&pod.name_any(), &PatchParams::default(), &patch)
+    fn act<'a>(&'a self, world: &'a World) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let pods = pods(world).await;
+            let serving = pods.iter().filter(|pod| is_ready(pod)).count();
+            assert!(serving >= 2, "{serving} members serve");
+            let namespace = world.operator_namespace();
+            let api: Api<Pod> = Api::namespaced(world.client.clone(), &namespace);
+            for pod in pods.iter().filter(|pod| image(pod).ends_with(BAD)) {
+                let waiting =
+                    json!({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}});
+                let status = json!({"status": {"phase": "Pending", "containerStatuses": [{
+                    "name": "cassandra", "image": image(pod), "imageID": "", "ready": false, "restartCount": 0,
+                    "state": waiting,
+                }]}});
+                let patch = Patch::Merge(status);
+                // It may go at the same moment.
+                let _ = api
+                    .patch_status(&pod.name_any(), &PatchParams::default(), &patch)
+                    .await;
+            }
+            world
+                .run_pods_that(&namespace, |pod| !image(pod).ends_with(BAD))
                 .await;
-        }
-        world
-            .run_pods_that(&namespace, |pod| !image(pod).ends_with(BAD))
-            .await;
+        })
     }
 }
 
@@ -169,12 +170,13 @@ async fn an_image_that_cannot_be_had_stops_at_one_member_and_heals_when_it_is_re
 /// A change of the version.
 struct Change;
 
-#[async_trait(?Send)]
 impl Scenario for Change {
     type Controller = CoreDmsController;
-    async fn prepare(&self, world: &World) {
-        ready(&Creation(Cassandra), world).await;
-        change(world, json!({"version": "5.1"})).await;
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            ready(&Creation(Cassandra), world).await;
+            change(world, json!({"version": "5.1"})).await;
+        })
     }
     fn namespace(&self, world: &World) -> Option<String> {
         Cassandra::namespace(world)
@@ -182,11 +184,11 @@ impl Scenario for Change {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(StrictKubelet)
     }
-    async fn settled(&self, world: &World) -> bool {
-        settled(world).await
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move { settled(world).await })
     }
-    async fn end_state(&self, world: &World) -> String {
-        world.end_state(&world.operator_namespace()).await
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move { world.end_state(&world.operator_namespace()).await })
     }
 }
 

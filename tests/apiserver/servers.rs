@@ -1,6 +1,6 @@
 //! The controllers of Broker and CoreDms.
 
-use async_trait::async_trait;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use kube::api::Api;
 use serde_json::{Value, json};
 use simbdp_api::{Broker, CoreDms};
@@ -15,10 +15,11 @@ use crate::world::{Outside, World};
 /// Every pod of the operator's namespace runs.
 struct Kubelet;
 
-#[async_trait]
 impl Outside for Kubelet {
-    async fn act(&self, world: &World) {
-        world.run_pods(&world.operator_namespace()).await;
+    fn act<'a>(&'a self, world: &'a World) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            world.run_pods(&world.operator_namespace()).await;
+        })
     }
 }
 
@@ -67,14 +68,15 @@ impl Server for Cassandra {
 /// Creation of one.
 pub struct Creation<S>(pub S);
 
-#[async_trait(?Send)]
 impl<S: Server> Scenario for Creation<S> {
     type Controller = S::Controller;
-    async fn prepare(&self, world: &World) {
-        let namespace = S::namespace(world);
-        world
-            .create::<Object<S>>(namespace.as_deref(), S::object(world, "Retain"))
-            .await;
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let namespace = S::namespace(world);
+            world
+                .create::<Object<S>>(namespace.as_deref(), S::object(world, "Retain"))
+                .await;
+        })
     }
     fn namespace(&self, world: &World) -> Option<String> {
         S::namespace(world)
@@ -82,39 +84,42 @@ impl<S: Server> Scenario for Creation<S> {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(Kubelet)
     }
-    async fn settled(&self, world: &World) -> bool {
-        let namespace = S::namespace(world);
-        world
-            .holds::<Object<S>>(namespace.as_deref(), &world.name, &["Ready"])
-            .await
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move {
+            let namespace = S::namespace(world);
+            world
+                .holds::<Object<S>>(namespace.as_deref(), &world.name, &["Ready"])
+                .await
+        })
     }
-    async fn end_state(&self, world: &World) -> String {
-        world.end_state(&world.operator_namespace()).await
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move { world.end_state(&world.operator_namespace()).await })
     }
 }
 
 /// Deletion of one that is ready, by a policy.
 struct Deletion<S>(S, &'static str);
 
-#[async_trait(?Send)]
 impl<S: Server> Scenario for Deletion<S> {
     type Controller = S::Controller;
-    async fn prepare(&self, world: &World) {
-        let namespace = S::namespace(world);
-        let namespace = namespace.as_deref();
-        world
-            .create::<Object<S>>(namespace, S::object(world, self.1))
-            .await;
-        let settled = async || {
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let namespace = S::namespace(world);
+            let namespace = namespace.as_deref();
             world
-                .holds::<Object<S>>(namespace, &world.name, &["Ready"])
-                .await
-        };
-        world
-            .run::<S::Controller>(namespace, &world.name, &Kubelet, settled)
-            .await;
-        let api: Api<Object<S>> = Managed::api(&world.client, namespace);
-        api.delete(&world.name, &Default::default()).await.unwrap();
+                .create::<Object<S>>(namespace, S::object(world, self.1))
+                .await;
+            let settled = async || {
+                world
+                    .holds::<Object<S>>(namespace, &world.name, &["Ready"])
+                    .await
+            };
+            world
+                .run::<S::Controller>(namespace, &world.name, &Kubelet, settled)
+                .await;
+            let api: Api<Object<S>> = Managed::api(&world.client, namespace);
+            api.delete(&world.name, &Default::default()).await.unwrap();
+        })
     }
     fn namespace(&self, world: &World) -> Option<String> {
         S::namespace(world)
@@ -122,23 +127,27 @@ impl<S: Server> Scenario for Deletion<S> {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(Kubelet)
     }
-    async fn settled(&self, world: &World) -> bool {
-        let namespace = S::namespace(world);
-        world
-            .get::<Object<S>>(namespace.as_deref(), &world.name)
-            .await
-            .is_none()
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move {
+            let namespace = S::namespace(world);
+            world
+                .get::<Object<S>>(namespace.as_deref(), &world.name)
+                .await
+                .is_none()
+        })
     }
-    async fn end_state(&self, world: &World) -> String {
-        // What has an owner goes a moment later, by the cluster's own garbage collector.
-        let started = std::time::Instant::now();
-        loop {
-            let state = world.end_state(&world.operator_namespace()).await;
-            if !state.contains("\"owners\": 1") || started.elapsed().as_secs() > 60 {
-                return state;
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move {
+            // What has an owner goes a moment later, by the cluster's own garbage collector.
+            let started = std::time::Instant::now();
+            loop {
+                let state = world.end_state(&world.operator_namespace()).await;
+                if !state.contains("\"owners\": 1") || started.elapsed().as_secs() > 60 {
+                    return state;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -26,9 +26,10 @@ const SERVERS: Servers = Servers { pods: false };
 /// Nothing happens outside of the controller.
 struct Nobody;
 
-#[async_trait]
 impl Outside for Nobody {
-    async fn act(&self, _: &World) {}
+    fn act<'a>(&'a self, _: &'a World) -> BoxFuture<'a, ()> {
+        Box::pin(async move {})
+    }
 }
 
 fn databases(world: &World) -> Api<CoreDms> {

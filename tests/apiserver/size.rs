@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use async_trait::async_trait;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -151,52 +151,53 @@ impl Servers {
     }
 }
 
-#[async_trait]
 impl Outside for Servers {
-    async fn act(&self, world: &World) {
-        let coredms = world
-            .get::<CoreDms>(Some(&world.operator_namespace()), &world.name)
-            .await;
-        let cassandra = coredms.is_some_and(|coredms| coredms.spec.engine == Engine::Cassandra);
-        if cassandra {
-            self.ring(world).await;
-        }
-        for pod in pods(world).await {
-            if running(&pod) || pod.metadata.deletion_timestamp.is_some() {
-                continue;
+    fn act<'a>(&'a self, world: &'a World) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let coredms = world
+                .get::<CoreDms>(Some(&world.operator_namespace()), &world.name)
+                .await;
+            let cassandra = coredms.is_some_and(|coredms| coredms.spec.engine == Engine::Cassandra);
+            if cassandra {
+                self.ring(world).await;
             }
-            let name = pod.name_any();
-            let uid = claim_of(world, &name).await.and_then(|claim| claim.uid());
-            let Some(uid) = uid else {
-                continue;
-            };
-            assert!(
-                !self.left.lock().unwrap().contains(&uid),
-                "{name} has a volume that has left"
-            );
-            self.patch(world, &name, true).await;
-            if cassandra
-                && world
-                    .stores
-                    .state(&database(world, Engine::Cassandra))
-                    .superuser
-                    .is_some()
-            {
-                world
-                    .stores
-                    .update(&database(world, Engine::Cassandra), |state| {
-                        let address = address(&name);
-                        state.repairs.retain(|(member, _), _| *member != address);
-                        if !state.members.iter().any(|member| member.address == address) {
-                            state.members.push(Member {
-                                address,
-                                state: "NORMAL".into(),
-                                up: true,
-                            });
-                        }
-                    });
+            for pod in pods(world).await {
+                if running(&pod) || pod.metadata.deletion_timestamp.is_some() {
+                    continue;
+                }
+                let name = pod.name_any();
+                let uid = claim_of(world, &name).await.and_then(|claim| claim.uid());
+                let Some(uid) = uid else {
+                    continue;
+                };
+                assert!(
+                    !self.left.lock().unwrap().contains(&uid),
+                    "{name} has a volume that has left"
+                );
+                self.patch(world, &name, true).await;
+                if cassandra
+                    && world
+                        .stores
+                        .state(&database(world, Engine::Cassandra))
+                        .superuser
+                        .is_some()
+                {
+                    world
+                        .stores
+                        .update(&database(world, Engine::Cassandra), |state| {
+                            let address = address(&name);
+                            state.repairs.retain(|(member, _), _| *member != address);
+                            if !state.members.iter().any(|member| member.address == address) {
+                                state.members.push(Member {
+                                    address,
+                                    state: "NORMAL".into(),
+                                    up: true,
+                                });
+                            }
+                        });
+                }
             }
-        }
+        })
     }
 }
 
@@ -353,11 +354,12 @@ async fn somebody_else_s_scaling_takes_no_member_away_for_good() {
 /// From so many members of an engine to so many.
 struct Resizing(Engine, u16, u16);
 
-#[async_trait(?Send)]
 impl Scenario for Resizing {
     type Controller = CoreDmsController;
-    async fn prepare(&self, world: &World) {
-        ready(world, self.0, self.1, &Servers::default()).await;
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            ready(world, self.0, self.1, &Servers::default()).await;
+        })
     }
     fn namespace(&self, world: &World) -> Option<String> {
         Some(world.operator_namespace())
@@ -365,26 +367,29 @@ impl Scenario for Resizing {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(Servers::default())
     }
-    async fn settled(&self, world: &World) -> bool {
-        settled(world).await
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move { settled(world).await })
     }
-    async fn end_state(&self, world: &World) -> String {
-        let members = world.stores.state(&database(world, self.0)).members;
-        let pods: Vec<_> = pods(world)
-            .await
-            .iter()
-            .map(ResourceExt::name_any)
-            .collect();
-        assert_eq!(pods.len(), usize::from(self.2));
-        assert_eq!(members.len(), usize::from(self.2), "{members:?}");
-        world.end_state(&world.operator_namespace()).await
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move {
+            let members = world.stores.state(&database(world, self.0)).members;
+            let pods: Vec<_> = pods(world)
+                .await
+                .iter()
+                .map(ResourceExt::name_any)
+                .collect();
+            assert_eq!(pods.len(), usize::from(self.2));
+            assert_eq!(members.len(), usize::from(self.2), "{members:?}");
+            world.end_state(&world.operator_namespace()).await
+        })
     }
 }
 
-#[async_trait(?Send)]
 impl Change for Resizing {
-    async fn ask(&self, world: &World) {
-        ask(world, self.2).await;
+    fn ask<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            ask(world, self.2).await;
+        })
     }
 }
 

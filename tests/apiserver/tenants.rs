@@ -1,6 +1,6 @@
 //! The Tenant controller.
 
-use async_trait::async_trait;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Secret};
 use kube::ResourceExt;
@@ -25,19 +25,20 @@ pub struct Servers {
     pub pods: bool,
 }
 
-#[async_trait]
 impl Outside for Servers {
-    async fn act(&self, world: &World) {
-        let namespace = world.tenant_namespace();
-        for namespace in [&namespace, &world.operator_namespace()] {
-            let api: Api<CoreDms> = Api::namespaced(world.client.clone(), namespace);
-            for coredms in api.list(&ListParams::default()).await.unwrap() {
-                run_database(world, &coredms).await;
+    fn act<'a>(&'a self, world: &'a World) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let namespace = world.tenant_namespace();
+            for namespace in [&namespace, &world.operator_namespace()] {
+                let api: Api<CoreDms> = Api::namespaced(world.client.clone(), namespace);
+                for coredms in api.list(&ListParams::default()).await.unwrap() {
+                    run_database(world, &coredms).await;
+                }
             }
-        }
-        if self.pods {
-            world.run_pods(&namespace).await;
-        }
+            if self.pods {
+                world.run_pods(&namespace).await;
+            }
+        })
     }
 }
 
@@ -213,14 +214,15 @@ impl Place {
 /// Creation of a Tenant.
 struct Creation(Place);
 
-#[async_trait(?Send)]
 impl Scenario for Creation {
     type Controller = TenantController;
-    async fn prepare(&self, world: &World) {
-        ready_broker(world).await;
-        world
-            .create::<Tenant>(None, tenant(world, self.0.changes()))
-            .await;
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            ready_broker(world).await;
+            world
+                .create::<Tenant>(None, tenant(world, self.0.changes()))
+                .await;
+        })
     }
     fn namespace(&self, _: &World) -> Option<String> {
         None
@@ -228,12 +230,14 @@ impl Scenario for Creation {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(Servers { pods: false })
     }
-    async fn settled(&self, world: &World) -> bool {
-        in_place(world).await
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move { in_place(world).await })
     }
-    async fn end_state(&self, world: &World) -> String {
-        let own = world.end_state(&world.tenant_namespace()).await;
-        own + &self.0.end_state(world).await
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move {
+            let own = world.end_state(&world.tenant_namespace()).await;
+            own + &self.0.end_state(world).await
+        })
     }
 }
 
@@ -243,16 +247,17 @@ struct Deletion {
     place: Place,
 }
 
-#[async_trait(?Send)]
 impl Scenario for Deletion {
     type Controller = TenantController;
-    async fn prepare(&self, world: &World) {
-        ready_broker(world).await;
-        let mut changes = self.place.changes();
-        changes["deletionPolicy"] = json!(self.policy);
-        world.create::<Tenant>(None, tenant(world, changes)).await;
-        until_in_place(world).await;
-        delete(world).await;
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            ready_broker(world).await;
+            let mut changes = self.place.changes();
+            changes["deletionPolicy"] = json!(self.policy);
+            world.create::<Tenant>(None, tenant(world, changes)).await;
+            until_in_place(world).await;
+            delete(world).await;
+        })
     }
     fn namespace(&self, _: &World) -> Option<String> {
         None
@@ -260,19 +265,21 @@ impl Scenario for Deletion {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(Servers { pods: false })
     }
-    async fn settled(&self, world: &World) -> bool {
-        world.get::<Tenant>(None, &world.name).await.is_none()
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move { world.get::<Tenant>(None, &world.name).await.is_none() })
     }
-    async fn end_state(&self, world: &World) -> String {
-        let left = namespace(world).await.map(|mut namespace| {
-            namespace
-                .annotations_mut()
-                .retain(|key, _| !key.ends_with("digest"));
-            namespace.metadata.annotations
-        });
-        let objects = world.end_state(&world.tenant_namespace()).await;
-        let shared = self.place.end_state(world).await;
-        format!("{left:?}\n{objects}{shared}").replace(&world.name, "NAME")
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move {
+            let left = namespace(world).await.map(|mut namespace| {
+                namespace
+                    .annotations_mut()
+                    .retain(|key, _| !key.ends_with("digest"));
+                namespace.metadata.annotations
+            });
+            let objects = world.end_state(&world.tenant_namespace()).await;
+            let shared = self.place.end_state(world).await;
+            format!("{left:?}\n{objects}{shared}").replace(&world.name, "NAME")
+        })
     }
 }
 

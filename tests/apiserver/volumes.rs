@@ -1,6 +1,6 @@
 //! Volumes of members grow where their StorageClass lets them; nothing happens to them where it does not.
 
-use async_trait::async_trait;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -17,20 +17,21 @@ use crate::world::{Outside, World};
 /// A storage that gives volumes as they are asked for, and to those that it has what they ask for.
 struct Storage;
 
-#[async_trait]
 impl Outside for Storage {
-    async fn act(&self, world: &World) {
-        let namespace = world.operator_namespace();
-        let api: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), &namespace);
-        for claim in claims(world).await {
-            let asked = requested(&claim);
-            let status = json!({"status": {"phase": "Bound", "capacity": {"storage": asked}}});
-            let (name, params) = (claim.name_any(), PatchParams::default());
-            api.patch_status(&name, &params, &Patch::Merge(status))
-                .await
-                .unwrap();
-        }
-        world.run_pods(&namespace).await;
+    fn act<'a>(&'a self, world: &'a World) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let namespace = world.operator_namespace();
+            let api: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), &namespace);
+            for claim in claims(world).await {
+                let asked = requested(&claim);
+                let status = json!({"status": {"phase": "Bound", "capacity": {"storage": asked}}});
+                let (name, params) = (claim.name_any(), PatchParams::default());
+                api.patch_status(&name, &params, &Patch::Merge(status))
+                    .await
+                    .unwrap();
+            }
+            world.run_pods(&namespace).await;
+        })
     }
 }
 
@@ -104,13 +105,14 @@ async fn ask(world: &World, size: &str) -> Result<CoreDms, kube::Error> {
 /// Volumes that are asked to grow while the operator fails at any call.
 struct Growth;
 
-#[async_trait(?Send)]
 impl Scenario for Growth {
     type Controller = CoreDmsController;
-    async fn prepare(&self, world: &World) {
-        class(world, true).await;
-        running(world).await;
-        ask(world, "2Gi").await.unwrap();
+    fn prepare<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            class(world, true).await;
+            running(world).await;
+            ask(world, "2Gi").await.unwrap();
+        })
     }
     fn namespace(&self, world: &World) -> Option<String> {
         Some(world.operator_namespace())
@@ -118,17 +120,19 @@ impl Scenario for Growth {
     fn outside(&self) -> Box<dyn Outside> {
         Box::new(Storage)
     }
-    async fn settled(&self, world: &World) -> bool {
-        let namespace = world.operator_namespace();
-        let told = world
-            .told::<CoreDms>(Some(&namespace), &world.name, "Reconciling")
-            .await;
-        template(world).await.as_deref() == Some("2Gi")
-            && holds(world, &["Ready", "VolumesReady"]).await
-            && told.is_some_and(|(status, ..)| status == "False")
+    fn settled<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, bool> {
+        Box::pin(async move {
+            let namespace = world.operator_namespace();
+            let told = world
+                .told::<CoreDms>(Some(&namespace), &world.name, "Reconciling")
+                .await;
+            template(world).await.as_deref() == Some("2Gi")
+                && holds(world, &["Ready", "VolumesReady"]).await
+                && told.is_some_and(|(status, ..)| status == "False")
+        })
     }
-    async fn end_state(&self, world: &World) -> String {
-        world.end_state(&world.operator_namespace()).await
+    fn end_state<'a>(&'a self, world: &'a World) -> LocalBoxFuture<'a, String> {
+        Box::pin(async move { world.end_state(&world.operator_namespace()).await })
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
@@ -389,28 +389,28 @@ struct FaultyExec {
     faults: Faults,
 }
 
-#[async_trait]
 impl Exec for FaultyExec {
-    async fn run(&self, command: &Command) -> Result<Outcome, ExecError> {
-        let words = command.words.join(" ");
-        let call = Call::new(Operation::Write, format!("exec {} {words}", command.pod));
-        let work = async { Ok(self.commands.add(command)) };
-        let error = |interruption: simbdp_testkit::fault::Interruption| {
-            Err(ExecError {
-                command: words.clone(),
-                pod: command.pod.clone(),
-                source: ApiError(kube::Error::Service(interruption.to_string().into())),
-            })
-        };
-        self.faults.around(call, work, error).await
+    fn run<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, Result<Outcome, ExecError>> {
+        Box::pin(async move {
+            let words = command.words.join(" ");
+            let call = Call::new(Operation::Write, format!("exec {} {words}", command.pod));
+            let work = async { Ok(self.commands.add(command)) };
+            let error = |interruption: simbdp_testkit::fault::Interruption| {
+                Err(ExecError {
+                    command: words.clone(),
+                    pod: command.pod.clone(),
+                    source: ApiError(kube::Error::Service(interruption.to_string().into())),
+                })
+            };
+            self.faults.around(call, work, error).await
+        })
     }
 }
 
 /// What happens outside of the controller between two reconciles.
-#[async_trait]
 pub trait Outside: Sync {
     /// Does its part; called often.
-    async fn act(&self, world: &World);
+    fn act<'a>(&'a self, world: &'a World) -> BoxFuture<'a, ()>;
 }
 
 /// Gateways that have always loaded what lies in the ConfigMap of pipelines.
@@ -420,35 +420,46 @@ struct PerfectGateways {
     drained: Arc<Mutex<BTreeMap<String, DrainState>>>,
 }
 
-#[async_trait]
 impl GatewayStates for PerfectGateways {
-    async fn state(&self, url: &str, _token: &str) -> Result<GatewayState, GatewayError> {
-        // http://gateway-0.gateway-replicas.tenant-x.svc:8081
-        let namespace = url.split('.').nth(2).unwrap();
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
-        let map = api.get_opt("pipelines").await.unwrap().unwrap_or_default();
-        let files = map.data.unwrap_or_default();
-        let figures = self.figures.lock().unwrap().clone();
-        let pipelines = files.values().map(|file| {
-            let config: PipelineConfig = serde_json::from_str(file).unwrap();
-            LoadedPipeline {
-                name: config.pipeline.to_string(),
-                generation: config.generation,
-                rows: Some(0),
-                rejected: Some(0),
-                ..figures.clone()
-            }
-        });
-        Ok(GatewayState {
-            pipelines: pipelines.collect(),
-            staged_files: 0,
-            coredms: true,
-            broker: true,
+    fn state<'a>(
+        &'a self,
+        url: &'a str,
+        _token: &'a str,
+    ) -> BoxFuture<'a, Result<GatewayState, GatewayError>> {
+        Box::pin(async move {
+            // http://gateway-0.gateway-replicas.tenant-x.svc:8081
+            let namespace = url.split('.').nth(2).unwrap();
+            let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+            let map = api.get_opt("pipelines").await.unwrap().unwrap_or_default();
+            let files = map.data.unwrap_or_default();
+            let figures = self.figures.lock().unwrap().clone();
+            let pipelines = files.values().map(|file| {
+                let config: PipelineConfig = serde_json::from_str(file).unwrap();
+                LoadedPipeline {
+                    name: config.pipeline.to_string(),
+                    generation: config.generation,
+                    rows: Some(0),
+                    rejected: Some(0),
+                    ..figures.clone()
+                }
+            });
+            Ok(GatewayState {
+                pipelines: pipelines.collect(),
+                staged_files: 0,
+                coredms: true,
+                broker: true,
+            })
         })
     }
 
-    async fn drain(&self, url: &str, _token: &str) -> Result<DrainState, GatewayError> {
-        let mut drained = self.drained.lock().unwrap();
-        Ok(*drained.entry(url.to_owned()).or_default())
+    fn drain<'a>(
+        &'a self,
+        url: &'a str,
+        _token: &'a str,
+    ) -> BoxFuture<'a, Result<DrainState, GatewayError>> {
+        Box::pin(async move {
+            let mut drained = self.drained.lock().unwrap();
+            Ok(*drained.entry(url.to_owned()).or_default())
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use reqwest::Url;
 use simbdp_tls::Trust;
 
@@ -142,45 +142,53 @@ impl FromIterator<(String, QueueTotals)> for Backlogs {
 }
 
 /// Logs in, as the operator, to any Broker. The seam for tests and for other brokers.
-#[async_trait]
 pub trait AdminConnector: Send + Sync {
     /// Logs in.
-    async fn connect(
-        &self,
-        connection: &ManagementConnection,
-    ) -> Result<Arc<dyn BrokerAdmin>, AdminError>;
+    fn connect<'a>(
+        &'a self,
+        connection: &'a ManagementConnection,
+    ) -> BoxFuture<'a, Result<Arc<dyn BrokerAdmin>, AdminError>>;
 }
 
 /// An administrator's session in a broker.
-#[async_trait]
 pub trait BrokerAdmin: Send + Sync {
     /// Version of the broker that answers.
-    async fn version(&self) -> Result<String, AdminError>;
+    fn version(&self) -> BoxFuture<'_, Result<String, AdminError>>;
     /// Virtual host, user with its password, permissions and limits.
-    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError>;
+    fn ensure_tenancy<'a>(&'a self, tenancy: &'a Tenancy) -> BoxFuture<'a, Result<(), AdminError>>;
     /// Takes the user's permissions and connections away; queues stay.
-    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError>;
+    fn suspend_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
     /// Deletes user and virtual host with all queues. What is already gone is fine.
-    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError>;
+    fn drop_tenancy<'a>(&'a self, names: &'a TenancyNames)
+    -> BoxFuture<'a, Result<(), AdminError>>;
     /// Declares both queues; changes of limits are applied by policy, so that no queue has to be made anew.
     /// Refused, naming the argument, where a queue of that name has other arguments. A node that is
     /// killed within about a second of the declaration can lose it, though it was answered.
-    async fn ensure_queues(&self, queues: &PipelineQueues) -> Result<(), AdminError>;
+    fn ensure_queues<'a>(
+        &'a self,
+        queues: &'a PipelineQueues,
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
     /// Deletes both queues; what is still in them is lost. What is already gone is fine.
-    async fn delete_queues(
-        &self,
-        vhost: &str,
-        queue: &str,
-        dead_letter_queue: &str,
-    ) -> Result<(), AdminError>;
+    fn delete_queues<'a>(
+        &'a self,
+        vhost: &'a str,
+        queue: &'a str,
+        dead_letter_queue: &'a str,
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
     /// Every queue of a virtual host, in one call. RabbitMQ counts at intervals (5 s by default, setting
     /// `rabbit.quorum_tick_interval`): what was published or settled since then is not in it.
-    async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError>;
+    fn queue_totals<'a>(
+        &'a self,
+        vhost: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<QueueTotals>, AdminError>>;
     /// Every queue of every tenant, in one call; as late as [`Self::queue_totals`]. A queue that cannot be seen now is left
     /// out.
-    async fn backlogs(&self) -> Result<Backlogs, AdminError>;
+    fn backlogs(&self) -> BoxFuture<'_, Result<Backlogs, AdminError>>;
     /// Deletes what every consumer is done with, where the broker does not do so by itself: Kafka.
-    async fn trim(&self) -> Result<(), AdminError> {
-        Ok(())
+    fn trim(&self) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move { Ok(()) })
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::broker::BrokerType;
 use simbdp_tls::{Address, fault};
 
@@ -24,23 +24,24 @@ pub struct Connectors {
     kafka: KafkaConnector,
 }
 
-#[async_trait]
 impl AdminConnector for Connectors {
-    async fn connect(
-        &self,
-        connection: &ManagementConnection,
-    ) -> Result<Arc<dyn BrokerAdmin>, AdminError> {
-        let connected = match connection.url.starts_with(kafka::SCHEME) {
-            true => self.kafka.connect(connection).await,
-            false => self.rabbitmq.connect(connection).await,
-        };
-        let failed = match connected {
-            Err(error @ (AdminError::Unavailable(_) | AdminError::Refused { .. })) => error,
-            other => return other,
-        };
-        let endpoints = connection.endpoints();
-        let fault = fault(connection.tls.as_ref(), &endpoints, Address::Host).await;
-        Err(fault.map_or(failed, AdminError::Tls))
+    fn connect<'a>(
+        &'a self,
+        connection: &'a ManagementConnection,
+    ) -> BoxFuture<'a, Result<Arc<dyn BrokerAdmin>, AdminError>> {
+        Box::pin(async move {
+            let connected = match connection.url.starts_with(kafka::SCHEME) {
+                true => self.kafka.connect(connection).await,
+                false => self.rabbitmq.connect(connection).await,
+            };
+            let failed = match connected {
+                Err(error @ (AdminError::Unavailable(_) | AdminError::Refused { .. })) => error,
+                other => return other,
+            };
+            let endpoints = connection.endpoints();
+            let fault = fault(connection.tls.as_ref(), &endpoints, Address::Host).await;
+            Err(fault.map_or(failed, AdminError::Tls))
+        })
     }
 }
 

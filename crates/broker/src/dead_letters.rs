@@ -1,7 +1,7 @@
 //! Reading a dead-letter queue without emptying it. Letters are looked at from the front; each stays where it
 //! is unless it is removed.
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::queue::Message;
 
@@ -32,24 +32,28 @@ pub enum DeadLetterError {
 }
 
 /// Opens dead-letter queues.
-#[async_trait]
 pub trait DeadLetters: Send + Sync {
     /// Opens a queue at its front.
-    async fn open(&self, queue: &str) -> Result<Box<dyn DeadLetterReader>, DeadLetterError>;
+    fn open<'a>(
+        &'a self,
+        queue: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn DeadLetterReader>, DeadLetterError>>;
 }
 
 /// Reads one dead-letter queue from its front. Nothing is lost whatever dies: a letter is gone only when it was
 /// removed, and those that were read are there again at the latest when the broker misses the reader.
 ///
 /// Whether other readers see, meanwhile, what this one has read is the broker's own: RabbitMQ hides it.
-#[async_trait]
 pub trait DeadLetterReader: Send {
     /// Letters that nobody had read when it was opened.
     fn waiting(&self) -> u64;
     /// The next letter; [`None`] when there is none after it.
-    async fn next(&mut self) -> Result<Option<DeadLetter>, DeadLetterError>;
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<DeadLetter>, DeadLetterError>>;
     /// Removes letters for good. They are known to be gone once [`close`](Self::close) has returned.
-    async fn remove(&mut self, letters: &[LetterTag]) -> Result<(), DeadLetterError>;
+    fn remove<'a>(
+        &'a mut self,
+        letters: &'a [LetterTag],
+    ) -> BoxFuture<'a, Result<(), DeadLetterError>>;
     /// Gives back what was read and not removed, in the order that it had.
-    async fn close(self: Box<Self>) -> Result<(), DeadLetterError>;
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), DeadLetterError>>;
 }

@@ -1,7 +1,7 @@
 //! Publishing with confirmation, and consuming with acknowledgement.
 
-use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 
 /// A message on its way into a queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,14 +39,17 @@ pub enum PublishError {
 }
 
 /// Publishes with confirmation. Reconnects by itself.
-#[async_trait]
 pub trait Publisher: Send + Sync {
     /// Publishes to a queue; each result is confirmed by a quorum of the queue's replicas or says why not, in order of the messages.
-    async fn publish(&self, queue: &str, messages: Vec<Message>) -> Vec<Result<(), PublishError>>;
+    fn publish<'a>(
+        &'a self,
+        queue: &'a str,
+        messages: Vec<Message>,
+    ) -> BoxFuture<'a, Vec<Result<(), PublishError>>>;
     /// Messages that wait in a queue; those that were taken and not yet acknowledged are not among them.
-    async fn depth(&self, queue: &str) -> Result<u64, PublishError>;
+    fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64, PublishError>>;
     /// Whether the broker answers now.
-    async fn ready(&self) -> bool;
+    fn ready(&self) -> BoxFuture<'_, bool>;
 }
 
 /// A message taken from a queue, not yet acknowledged.
@@ -78,16 +81,15 @@ pub enum ConsumeError {
 }
 
 /// Takes messages from one queue, at most `prefetch` unacknowledged. Reconnects by itself, with back-off.
-#[async_trait]
 pub trait Consumer: Send + Sync {
     /// The next delivery; waits until there is one. Cancel-safe.
-    async fn next(&mut self) -> Result<Delivery, ConsumeError>;
+    fn next(&mut self) -> BoxFuture<'_, Result<Delivery, ConsumeError>>;
     /// Acknowledges deliveries; they are gone from the queue. Void tags are ignored: those messages come again.
-    async fn ack(&mut self, tags: &[Tag]) -> Result<(), ConsumeError>;
+    fn ack<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Result<(), ConsumeError>>;
     /// Hands deliveries back to the queue.
-    async fn hand_back(&mut self, tags: &[Tag]) -> Result<(), ConsumeError>;
+    fn hand_back<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Result<(), ConsumeError>>;
     /// Changes how many deliveries may be unacknowledged; those held are handed back first by the caller.
-    async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), ConsumeError>;
+    fn set_prefetch(&mut self, prefetch: u16) -> BoxFuture<'_, Result<(), ConsumeError>>;
     /// Stops taking, for good; what was not taken yet goes back, held deliveries can still be acknowledged.
-    async fn stop(&mut self) -> Result<(), ConsumeError>;
+    fn stop(&mut self) -> BoxFuture<'_, Result<(), ConsumeError>>;
 }

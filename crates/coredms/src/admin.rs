@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::common::Engine;
 use simbdp_api::pipeline::TableSpec;
 
@@ -159,61 +159,77 @@ pub struct Unrepaired {
 }
 
 /// Logs in, as the operator, to the database of any CoreDms. The seam for tests and for engines.
-#[async_trait]
 pub trait AdminConnector: Send + Sync {
     /// Sets a new database up, and logs in as the platform's superuser. Cassandra: `system_auth` is replicated
     /// (before any role is made), the superuser exists, the default one cannot log in any more. MongoDB: the
     /// replica set is initiated, once, and the superuser exists. Safe whatever was done before.
-    async fn bootstrap(
-        &self,
-        endpoints: &[String],
-        setup: &ClusterSetup,
-    ) -> Result<Arc<dyn StoreAdmin>, AdminError>;
+    fn bootstrap<'a>(
+        &'a self,
+        endpoints: &'a [String],
+        setup: &'a ClusterSetup,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>>;
 
     /// Logs in to a database that has been bootstrapped.
-    async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError>;
+    fn connect<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>>;
 
     /// Whether the member at the only endpoint of the connection answers by itself, whatever it says; else why not.
     /// Nothing of it is kept.
-    async fn answers(&self, connection: &Connection) -> Result<(), String>;
+    fn answers<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<(), String>>;
 
     /// Gives up what is kept open to a database that is being taken down.
-    async fn forget(&self, endpoints: &[String]);
+    fn forget<'a>(&'a self, endpoints: &'a [String]) -> BoxFuture<'a, ()>;
 }
 
 /// A superuser's session in a database.
-#[async_trait]
 pub trait StoreAdmin: Send + Sync {
     /// Whether enough members serve for reads and writes.
-    async fn serves(&self) -> Result<(), AdminError>;
+    fn serves(&self) -> BoxFuture<'_, Result<(), AdminError>>;
     /// Members as the database sees them.
-    async fn members(&self) -> Result<Vec<Member>, AdminError>;
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, AdminError>>;
     /// Datacenter of the member that answers; [`None`] for an engine without such.
-    async fn datacenter(&self) -> Result<Option<String>, AdminError> {
-        Ok(None)
+    fn datacenter(&self) -> BoxFuture<'_, Result<Option<String>, AdminError>> {
+        Box::pin(async move { Ok(None) })
     }
     /// Bytes that the data take on the disk of the member with the most, of those that can be asked.
-    async fn bytes(&self) -> Result<u64, AdminError>;
+    fn bytes(&self) -> BoxFuture<'_, Result<u64, AdminError>>;
     /// One step towards these members, `host:port` each: one that is missing is added, or else one that is too much
     /// is taken out; to be called again until [`StoreAdmin::members`] shows them. Nothing is done unless all that stay
     /// serve. An engine whose members join and leave by themselves has nothing to do here.
-    async fn ensure_members(&self, members: &[String]) -> Result<(), AdminError> {
-        let _ = members;
-        Ok(())
+    fn ensure_members<'a>(
+        &'a self,
+        members: &'a [String],
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let _ = members;
+            Ok(())
+        })
     }
     /// What the member at this address is still to repair. Nothing with an engine whose members have every row that
     /// was acknowledged as soon as they serve.
-    async fn unrepaired(&self, member: &str) -> Result<Unrepaired, AdminError> {
-        let _ = member;
-        Ok(Unrepaired::default())
+    fn unrepaired<'a>(&'a self, member: &'a str) -> BoxFuture<'a, Result<Unrepaired, AdminError>> {
+        Box::pin(async move {
+            let _ = member;
+            Ok(Unrepaired::default())
+        })
     }
     /// Keyspaces, roles with their passwords and rights, and the ledger's tables.
-    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError>;
+    fn ensure_tenancy<'a>(&'a self, tenancy: &'a Tenancy) -> BoxFuture<'a, Result<(), AdminError>>;
     /// Turns the login of the roles off; data stays.
-    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError>;
+    fn suspend_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
     /// Drops roles, then keyspaces. What is already gone is fine.
-    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError>;
+    fn drop_tenancy<'a>(&'a self, names: &'a TenancyNames)
+    -> BoxFuture<'a, Result<(), AdminError>>;
     /// Creates the table or adds columns; waits for schema agreement. Anything but an addition is a
     /// [`AdminError::TableConflict`] and alters nothing.
-    async fn ensure_table(&self, keyspace: &str, table: &TableSpec) -> Result<(), AdminError>;
+    fn ensure_table<'a>(
+        &'a self,
+        keyspace: &'a str,
+        table: &'a TableSpec,
+    ) -> BoxFuture<'a, Result<(), AdminError>>;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::common::Engine;
 use simbdp_tls::{Address, fault};
 
@@ -32,40 +32,48 @@ impl Connectors {
     }
 }
 
-#[async_trait]
 impl AdminConnector for Connectors {
-    async fn bootstrap(
-        &self,
-        endpoints: &[String],
-        setup: &ClusterSetup,
-    ) -> Result<Arc<dyn StoreAdmin>, AdminError> {
-        let engine = match setup.engine {
-            EngineSetup::Cassandra(_) => Engine::Cassandra,
-            EngineSetup::MongoDB(_) => Engine::MongoDB,
-        };
-        self.of(engine).bootstrap(endpoints, setup).await
+    fn bootstrap<'a>(
+        &'a self,
+        endpoints: &'a [String],
+        setup: &'a ClusterSetup,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>> {
+        Box::pin(async move {
+            let engine = match setup.engine {
+                EngineSetup::Cassandra(_) => Engine::Cassandra,
+                EngineSetup::MongoDB(_) => Engine::MongoDB,
+            };
+            self.of(engine).bootstrap(endpoints, setup).await
+        })
     }
 
-    async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
-        let failed = match self.of(connection.engine).connect(connection).await {
-            Err(error @ (AdminError::Unavailable(_) | AdminError::Refused { .. })) => error,
-            other => return other,
-        };
-        // Members of Cassandra tell each other's addresses and no names, so that the driver knows them by these alone.
-        let known = match connection.engine {
-            Engine::Cassandra => Address::Number,
-            Engine::MongoDB => Address::Host,
-        };
-        let fault = fault(connection.tls.as_ref(), &connection.endpoints, known);
-        Err(fault.await.map_or(failed, AdminError::Tls))
+    fn connect<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>> {
+        Box::pin(async move {
+            let failed = match self.of(connection.engine).connect(connection).await {
+                Err(error @ (AdminError::Unavailable(_) | AdminError::Refused { .. })) => error,
+                other => return other,
+            };
+            // Members of Cassandra tell each other's addresses and no names, so that the driver knows them by these alone.
+            let known = match connection.engine {
+                Engine::Cassandra => Address::Number,
+                Engine::MongoDB => Address::Host,
+            };
+            let fault = fault(connection.tls.as_ref(), &connection.endpoints, known);
+            Err(fault.await.map_or(failed, AdminError::Tls))
+        })
     }
 
-    async fn answers(&self, connection: &Connection) -> Result<(), String> {
-        self.of(connection.engine).answers(connection).await
+    fn answers<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.of(connection.engine).answers(connection).await })
     }
 
-    async fn forget(&self, endpoints: &[String]) {
-        self.cassandra.forget(endpoints).await;
-        self.mongodb.forget(endpoints).await;
+    fn forget<'a>(&'a self, endpoints: &'a [String]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.cassandra.forget(endpoints).await;
+            self.mongodb.forget(endpoints).await;
+        })
     }
 }

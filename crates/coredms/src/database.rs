@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::common::Engine;
 
 use crate::cassandra::{self, CassandraStore};
@@ -19,7 +19,6 @@ pub struct Options {
 }
 
 /// A tenant's database.
-#[async_trait]
 pub trait Database: Send + Sync {
     /// Rows of its tables.
     fn store(&self) -> Arc<dyn Store>;
@@ -27,7 +26,7 @@ pub trait Database: Send + Sync {
     fn ledger(&self, keyspace: &str) -> Arc<dyn Ledger>;
     /// Logs in with another password or to other addresses from now on. Tables and ledgers that were made
     /// before follow; the same connection again changes nothing.
-    async fn replace_login(&self, connection: Connection);
+    fn replace_login(&self, connection: Connection) -> BoxFuture<'_, ()>;
 }
 
 /// Opens a database. It logs in when it is first needed: the database may be down now.
@@ -52,7 +51,6 @@ pub fn open(connection: Connection, options: Options) -> Arc<dyn Database> {
     }
 }
 
-#[async_trait]
 impl Database for CassandraStore {
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.clone())
@@ -62,12 +60,13 @@ impl Database for CassandraStore {
         Arc::new(Self::ledger(self, keyspace))
     }
 
-    async fn replace_login(&self, connection: Connection) {
-        Self::replace_login(self, connection).await;
+    fn replace_login(&self, connection: Connection) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            Self::replace_login(self, connection).await;
+        })
     }
 }
 
-#[async_trait]
 impl Database for MongoStore {
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.clone())
@@ -77,7 +76,9 @@ impl Database for MongoStore {
         Arc::new(Self::ledger(self, keyspace))
     }
 
-    async fn replace_login(&self, connection: Connection) {
-        Self::replace_login(self, connection).await;
+    fn replace_login(&self, connection: Connection) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            Self::replace_login(self, connection).await;
+        })
     }
 }

@@ -3,7 +3,7 @@
 
 pub(crate) mod values;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::pipeline::Period;
 use simbdp_api::wire::rest::{FilePage, FileRecord, FileState};
 use simbdp_api::wire::work::FileWork;
@@ -71,56 +71,75 @@ pub struct FileQuery {
 }
 
 /// The ledger of one tenant. State changes are compare-and-set.
-#[async_trait]
 pub trait Ledger: Send + Sync {
     /// Claims a content ([`FileWork::content_key`]) of a pipeline for a file. A claim held by a Failed file, or `force`, passes on.
     /// Claiming again for the same file is granted.
-    async fn claim(&self, work: &FileWork) -> Result<Claim, StoreError>;
+    fn claim<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<Claim, StoreError>>;
     /// Releases the claim of a file whose upload came to nothing.
-    async fn release(&self, work: &FileWork) -> Result<(), StoreError>;
+    fn release<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>>;
     /// Enters a staged file, if it is not there yet.
-    async fn staged(&self, work: &FileWork) -> Result<(), StoreError>;
+    fn staged<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>>;
     /// Staged → Queued; a later state stays.
-    async fn queued(&self, id: Uuid) -> Result<(), StoreError>;
+    fn queued(&self, id: Uuid) -> BoxFuture<'_, Result<(), StoreError>>;
     /// Claims the content and takes the file: (absent, Staged, Queued, Ingesting) → Ingesting, or → Duplicate when the
     /// content is another's. Enters it first where the gateway could not.
-    async fn take(&self, work: &FileWork, instance: &str) -> Result<Taken, StoreError>;
+    fn take<'a>(
+        &'a self,
+        work: &'a FileWork,
+        instance: &'a str,
+    ) -> BoxFuture<'a, Result<Taken, StoreError>>;
     /// Ingesting → the outcome's state; false when it had ended already.
-    async fn ended(&self, id: Uuid, outcome: &Outcome) -> Result<bool, StoreError>;
+    fn ended<'a>(
+        &'a self,
+        id: Uuid,
+        outcome: &'a Outcome,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
     /// Opens a file that has ended in the state `from` for another attempt, `work.replay`: → Staged; false when it is in
     /// another state.
-    async fn replay(&self, work: &FileWork, from: FileState) -> Result<bool, StoreError>;
+    fn replay<'a>(
+        &'a self,
+        work: &'a FileWork,
+        from: FileState,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
     /// One file.
-    async fn file(&self, id: Uuid) -> Result<Option<FileRecord>, StoreError>;
+    fn file(&self, id: Uuid) -> BoxFuture<'_, Result<Option<FileRecord>, StoreError>>;
     /// Files, newest first.
-    async fn files(&self, query: &FileQuery) -> Result<FilePage, StoreError>;
+    fn files<'a>(&'a self, query: &'a FileQuery) -> BoxFuture<'a, Result<FilePage, StoreError>>;
     /// Counts one more file of `scope` (a pipeline, or the whole tenant as `*`) in the period that `at_millis` lies in;
     /// false, and nothing counted, when `limit` is reached. Exact under concurrency.
-    async fn count_file(
-        &self,
-        scope: &str,
+    fn count_file<'a>(
+        &'a self,
+        scope: &'a str,
         per: Period,
         at_millis: i64,
         limit: u32,
-    ) -> Result<bool, StoreError>;
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
     /// Takes back one count.
-    async fn uncount_file(
-        &self,
-        scope: &str,
+    fn uncount_file<'a>(
+        &'a self,
+        scope: &'a str,
         per: Period,
         at_millis: i64,
-    ) -> Result<(), StoreError>;
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
     /// Overwrites the totals of one ingest app instance.
-    async fn put_totals(
-        &self,
-        pipeline: &str,
-        instance: &str,
+    fn put_totals<'a>(
+        &'a self,
+        pipeline: &'a str,
+        instance: &'a str,
         totals: Totals,
-    ) -> Result<(), StoreError>;
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
     /// Sum of all instances' totals.
-    async fn totals(&self, pipeline: &str) -> Result<Totals, StoreError>;
+    fn totals<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Totals, StoreError>>;
     /// Records one more attempt at a suspect message, before it is tried; returns the attempts with this one.
-    async fn attempt(&self, pipeline: &str, message_id: &str) -> Result<u32, StoreError>;
+    fn attempt<'a>(
+        &'a self,
+        pipeline: &'a str,
+        message_id: &'a str,
+    ) -> BoxFuture<'a, Result<u32, StoreError>>;
     /// Forgets the attempts of a message that was written or condemned.
-    async fn forget_attempts(&self, pipeline: &str, message_id: &str) -> Result<(), StoreError>;
+    fn forget_attempts<'a>(
+        &'a self,
+        pipeline: &'a str,
+        message_id: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::pipeline::TableSpec;
 use simbdp_record::{Rows, Value};
 
@@ -58,24 +58,26 @@ pub struct Page {
 }
 
 /// A session in a tenant's database, as the platform's role.
-#[async_trait]
 pub trait Store: Send + Sync {
     /// Prepares the table's statements once. `table` is the declared one; the values of [`Rows`] follow it.
-    async fn table(&self, keyspace: &str, table: &TableSpec) -> Result<Arc<dyn Table>, StoreError>;
+    fn table<'a>(
+        &'a self,
+        keyspace: &'a str,
+        table: &'a TableSpec,
+    ) -> BoxFuture<'a, Result<Arc<dyn Table>, StoreError>>;
     /// Whether the database answers now.
-    async fn ready(&self) -> bool;
+    fn ready(&self) -> BoxFuture<'_, bool>;
 }
 
 /// One table of a tenant, prepared.
-#[async_trait]
 pub trait Table: Send + Sync {
     /// Writes rows, each with its version as timestamp, TTL counted from its version; rows whose time is
     /// already over are skipped. On return every row is durable at LOCAL_QUORUM, or the error says whether to
     /// try all of them again: repeating is harmless. Groups them by replica set into batches
     /// bounded in bytes, several in flight.
-    async fn write(&self, rows: &Rows) -> Result<WriteReport, StoreError>;
+    fn write<'a>(&'a self, rows: &'a Rows) -> BoxFuture<'a, Result<WriteReport, StoreError>>;
     /// Reads a page of rows at LOCAL_QUORUM.
-    async fn read(&self, query: &RowQuery) -> Result<Page, StoreError>;
+    fn read<'a>(&'a self, query: &'a RowQuery) -> BoxFuture<'a, Result<Page, StoreError>>;
 }
 
 /// What a write did, for metrics.

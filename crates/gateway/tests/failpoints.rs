@@ -2,6 +2,7 @@
 #![cfg(feature = "failpoints")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "gateway/support/mod.rs"]
 mod support;
 
 use axum::body::Body;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::names::PipelineName;
 use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::FileWork;
@@ -28,10 +28,9 @@ use crate::totals::Counted;
 const DISCARD: Duration = Duration::from_secs(5);
 
 /// What brings one file to its end: the built-in app, or the tenant's own program.
-#[async_trait]
 pub trait FileApp: Send + Sync {
     /// Ingests the file, as often as it takes. A fault of the file is no error.
-    async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping>;
+    fn ingest<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<FileReport, Stopping>>;
 }
 
 /// The batch app of one pipeline.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_broker::Delivery;
 use simbdp_broker::queue::Tag;
 use simbdp_record::Rows;
@@ -16,17 +16,16 @@ use crate::sink::Sink;
 use crate::source::messages::identity;
 
 /// What brings parcels of messages to their end: the built-in app, or the tenant's own program.
-#[async_trait]
 pub trait Deliver: Send + Sync {
     /// Writes the good messages together and condemns the others.
-    async fn deliver(self: Arc<Self>, parcel: Vec<Delivery>) -> Delivered;
+    fn deliver(self: Arc<Self>, parcel: Vec<Delivery>) -> BoxFuture<'static, Delivered>;
     /// Condemns a message without trying it.
-    async fn condemn(
+    fn condemn(
         self: Arc<Self>,
         delivery: Delivery,
         reason: String,
         attempts: u32,
-    ) -> Delivered;
+    ) -> BoxFuture<'static, Delivered>;
 }
 
 /// What brings messages into one table.
@@ -69,40 +68,43 @@ impl Delivered {
     }
 }
 
-#[async_trait]
 impl Deliver for Courier {
-    async fn deliver(self: Arc<Self>, parcel: Vec<Delivery>) -> Delivered {
-        let tags = parcel.iter().map(|delivery| delivery.tag).collect();
-        match self.write(&parcel).await {
-            Ok((rows, rejected)) => Delivered::Acknowledge {
-                tags,
-                rows,
-                rejected,
-            },
-            Err(Stopping) => Delivered::HandBack { tags },
-        }
+    fn deliver(self: Arc<Self>, parcel: Vec<Delivery>) -> BoxFuture<'static, Delivered> {
+        Box::pin(async move {
+            let tags = parcel.iter().map(|delivery| delivery.tag).collect();
+            match self.write(&parcel).await {
+                Ok((rows, rejected)) => Delivered::Acknowledge {
+                    tags,
+                    rows,
+                    rejected,
+                },
+                Err(Stopping) => Delivered::HandBack { tags },
+            }
+        })
     }
 
-    async fn condemn(
+    fn condemn(
         self: Arc<Self>,
         delivery: Delivery,
         reason: String,
         attempts: u32,
-    ) -> Delivered {
-        let tags = vec![delivery.tag];
-        let condemned = vec![Condemned {
-            delivery: &delivery,
-            reason,
-            attempts,
-        }];
-        match self.dead_letter(condemned).await {
-            Ok(rejected) => Delivered::Acknowledge {
-                tags,
-                rows: 0,
-                rejected,
-            },
-            Err(Stopping) => Delivered::HandBack { tags },
-        }
+    ) -> BoxFuture<'static, Delivered> {
+        Box::pin(async move {
+            let tags = vec![delivery.tag];
+            let condemned = vec![Condemned {
+                delivery: &delivery,
+                reason,
+                attempts,
+            }];
+            match self.dead_letter(condemned).await {
+                Ok(rejected) => Delivered::Acknowledge {
+                    tags,
+                    rows: 0,
+                    rejected,
+                },
+                Err(Stopping) => Delivered::HandBack { tags },
+            }
+        })
     }
 }
 

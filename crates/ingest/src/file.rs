@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use simbdp_api::pipeline::TableSpec;
 use simbdp_api::wire::work::FileWork;
@@ -112,36 +112,37 @@ impl From<StagingError> for PassError {
     }
 }
 
-#[async_trait]
 impl FileApp for FileIngest {
     /// Writes the file's rows. Passes are repeated from the file's start after a transient failure: each
     /// row carries its version, so repeating is harmless, and only the last pass is counted.
-    async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping> {
-        let mismatches = AtomicU32::new(0);
-        let mismatches = &mismatches;
-        let pass = || async move {
-            match self.pass(work).await {
-                Err(error @ PassError::Mismatch { .. }) => {
-                    let before = mismatches.fetch_add(1, Ordering::Relaxed);
-                    Err(error.transient_if(before + 1 < MAX_MISMATCHES))
+    fn ingest<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<FileReport, Stopping>> {
+        Box::pin(async move {
+            let mismatches = AtomicU32::new(0);
+            let mismatches = &mismatches;
+            let pass = || async move {
+                match self.pass(work).await {
+                    Err(error @ PassError::Mismatch { .. }) => {
+                        let before = mismatches.fetch_add(1, Ordering::Relaxed);
+                        Err(error.transient_if(before + 1 < MAX_MISMATCHES))
+                    }
+                    other => other,
                 }
-                other => other,
+            };
+            let transient = |error: &PassError| {
+                matches!(error, PassError::Transient(_) | PassError::RejectsClosed(_))
+            };
+            let report = self.retry.until_stopped("file", transient, pass).await;
+            match report {
+                Ok(report) => Ok(report),
+                Err(
+                    GaveUp::Stopping(stopping) | GaveUp::Permanent(PassError::Stopping(stopping)),
+                ) => Err(stopping),
+                Err(GaveUp::Permanent(error)) => Ok(FileReport {
+                    error: Some(error.to_string()),
+                    ..FileReport::default()
+                }),
             }
-        };
-        let transient = |error: &PassError| {
-            matches!(error, PassError::Transient(_) | PassError::RejectsClosed(_))
-        };
-        let report = self.retry.until_stopped("file", transient, pass).await;
-        match report {
-            Ok(report) => Ok(report),
-            Err(GaveUp::Stopping(stopping) | GaveUp::Permanent(PassError::Stopping(stopping))) => {
-                Err(stopping)
-            }
-            Err(GaveUp::Permanent(error)) => Ok(FileReport {
-                error: Some(error.to_string()),
-                ..FileReport::default()
-            }),
-        }
+        })
     }
 }
 

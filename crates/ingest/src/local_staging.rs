@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::stream::{StreamExt, TryStreamExt};
 use simbdp_api::wire::work::FileWork;
 use tokio::fs::File;
@@ -22,27 +22,37 @@ pub struct LocalStaging {
     pub rejects: PathBuf,
 }
 
-#[async_trait]
 impl Staging for LocalStaging {
-    async fn content(&self, _: &FileWork) -> Result<ByteStream, StagingError> {
-        let file = File::open(&self.file).await.map_err(|error| {
-            StagingError::Permanent(format!("{}: {error}", self.file.display()))
-        })?;
-        Ok(ReaderStream::with_capacity(file, CHUNK).boxed())
-    }
-
-    async fn put_rejects(&self, _: &FileWork, rows: ByteStream) -> Result<(), StagingError> {
-        self.write(rows).await.map_err(|error| {
-            StagingError::Permanent(format!("{}: {error}", self.rejects.display()))
+    fn content<'a>(&'a self, _: &'a FileWork) -> BoxFuture<'a, Result<ByteStream, StagingError>> {
+        Box::pin(async move {
+            let file = File::open(&self.file).await.map_err(|error| {
+                StagingError::Permanent(format!("{}: {error}", self.file.display()))
+            })?;
+            Ok(ReaderStream::with_capacity(file, CHUNK).boxed())
         })
     }
 
-    async fn rejects(&self, _: &FileWork) -> Result<Option<ByteStream>, StagingError> {
-        Ok(None)
+    fn put_rejects<'a>(
+        &'a self,
+        _: &'a FileWork,
+        rows: ByteStream,
+    ) -> BoxFuture<'a, Result<(), StagingError>> {
+        Box::pin(async move {
+            self.write(rows).await.map_err(|error| {
+                StagingError::Permanent(format!("{}: {error}", self.rejects.display()))
+            })
+        })
     }
 
-    async fn discard(&self, _: &FileWork) -> Result<(), StagingError> {
-        Ok(())
+    fn rejects<'a>(
+        &'a self,
+        _: &'a FileWork,
+    ) -> BoxFuture<'a, Result<Option<ByteStream>, StagingError>> {
+        Box::pin(async move { Ok(None) })
+    }
+
+    fn discard<'a>(&'a self, _: &'a FileWork) -> BoxFuture<'a, Result<(), StagingError>> {
+        Box::pin(async move { Ok(()) })
     }
 }
 

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use simbdp_api::wire::work::FileWork;
@@ -31,17 +31,24 @@ pub enum StagingError {
 }
 
 /// Where staged files lie. The seam for tests and for local files.
-#[async_trait]
 pub trait Staging: Send + Sync {
     /// Opens the staged bytes, from their start.
-    async fn content(&self, work: &FileWork) -> Result<ByteStream, StagingError>;
+    fn content<'a>(&'a self, work: &'a FileWork)
+    -> BoxFuture<'a, Result<ByteStream, StagingError>>;
     /// Replaces the file's quarantined rows; durable on return. When the stream fails, so does the call,
     /// and what came of it is nothing.
-    async fn put_rejects(&self, work: &FileWork, rows: ByteStream) -> Result<(), StagingError>;
+    fn put_rejects<'a>(
+        &'a self,
+        work: &'a FileWork,
+        rows: ByteStream,
+    ) -> BoxFuture<'a, Result<(), StagingError>>;
     /// The file's quarantined rows, from an earlier attempt; [`None`] where they are gone.
-    async fn rejects(&self, work: &FileWork) -> Result<Option<ByteStream>, StagingError>;
+    fn rejects<'a>(
+        &'a self,
+        work: &'a FileWork,
+    ) -> BoxFuture<'a, Result<Option<ByteStream>, StagingError>>;
     /// Drops the staged bytes of a file that has ended. Idempotent.
-    async fn discard(&self, work: &FileWork) -> Result<(), StagingError>;
+    fn discard<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StagingError>>;
 }
 
 /// The gateway's internal API.
@@ -100,59 +107,76 @@ impl StagingClient {
     }
 }
 
-#[async_trait]
 impl Staging for StagingClient {
-    async fn content(&self, work: &FileWork) -> Result<ByteStream, StagingError> {
-        let request = self.client.get(self.url(work, "content")?);
-        let response = self.send(request, &work.replica).await?;
-        if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
-            return Err(StagingError::Permanent(format!(
-                "the staged content is gone from {}: upload the file again",
-                work.replica
-            )));
-        }
-        let bytes = expect_success(response, &work.replica)
-            .await?
-            .bytes_stream();
-        Ok(bytes
-            .map_err(|error| io::Error::other(causes(&error)))
-            .boxed())
-    }
-
-    async fn put_rejects(&self, work: &FileWork, rows: ByteStream) -> Result<(), StagingError> {
-        let request = self
-            .uploads
-            .put(self.url(work, "rejects")?)
-            .header(reqwest::header::CONTENT_TYPE, "application/x-ndjson")
-            .body(reqwest::Body::wrap_stream(rows));
-        expect_success(self.send(request, &work.replica).await?, &work.replica).await?;
-        Ok(())
-    }
-
-    async fn rejects(&self, work: &FileWork) -> Result<Option<ByteStream>, StagingError> {
-        let request = self.client.get(self.url(work, "rejects")?);
-        let response = self.send(request, &work.replica).await?;
-        if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
-            return Ok(None);
-        }
-        let bytes = expect_success(response, &work.replica)
-            .await?
-            .bytes_stream();
-        Ok(Some(
-            bytes
+    fn content<'a>(
+        &'a self,
+        work: &'a FileWork,
+    ) -> BoxFuture<'a, Result<ByteStream, StagingError>> {
+        Box::pin(async move {
+            let request = self.client.get(self.url(work, "content")?);
+            let response = self.send(request, &work.replica).await?;
+            if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
+                return Err(StagingError::Permanent(format!(
+                    "the staged content is gone from {}: upload the file again",
+                    work.replica
+                )));
+            }
+            let bytes = expect_success(response, &work.replica)
+                .await?
+                .bytes_stream();
+            Ok(bytes
                 .map_err(|error| io::Error::other(causes(&error)))
-                .boxed(),
-        ))
+                .boxed())
+        })
     }
 
-    async fn discard(&self, work: &FileWork) -> Result<(), StagingError> {
-        let request = self.client.delete(self.url(work, "content")?);
-        let response = self.send(request, &work.replica).await?;
-        if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
-            return Ok(());
-        }
-        expect_success(response, &work.replica).await?;
-        Ok(())
+    fn put_rejects<'a>(
+        &'a self,
+        work: &'a FileWork,
+        rows: ByteStream,
+    ) -> BoxFuture<'a, Result<(), StagingError>> {
+        Box::pin(async move {
+            let request = self
+                .uploads
+                .put(self.url(work, "rejects")?)
+                .header(reqwest::header::CONTENT_TYPE, "application/x-ndjson")
+                .body(reqwest::Body::wrap_stream(rows));
+            expect_success(self.send(request, &work.replica).await?, &work.replica).await?;
+            Ok(())
+        })
+    }
+
+    fn rejects<'a>(
+        &'a self,
+        work: &'a FileWork,
+    ) -> BoxFuture<'a, Result<Option<ByteStream>, StagingError>> {
+        Box::pin(async move {
+            let request = self.client.get(self.url(work, "rejects")?);
+            let response = self.send(request, &work.replica).await?;
+            if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
+                return Ok(None);
+            }
+            let bytes = expect_success(response, &work.replica)
+                .await?
+                .bytes_stream();
+            Ok(Some(
+                bytes
+                    .map_err(|error| io::Error::other(causes(&error)))
+                    .boxed(),
+            ))
+        })
+    }
+
+    fn discard<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StagingError>> {
+        Box::pin(async move {
+            let request = self.client.delete(self.url(work, "content")?);
+            let response = self.send(request, &work.replica).await?;
+            if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
+                return Ok(());
+            }
+            expect_success(response, &work.replica).await?;
+            Ok(())
+        })
     }
 }
 

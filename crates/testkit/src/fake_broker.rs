@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_broker::admin::{
     AdminConnector, AdminError, Backlogs, BrokerAdmin, ManagementConnection, PipelineQueues,
     QueueTotals, Tenancy, TenancyNames,
@@ -137,119 +137,143 @@ fn vhost<'a>(state: &'a mut BrokerState, name: &str) -> Result<&'a mut Vhost, Ad
         })
 }
 
-#[async_trait]
 impl AdminConnector for FakeBrokers {
-    async fn connect(
-        &self,
-        connection: &ManagementConnection,
-    ) -> Result<Arc<dyn BrokerAdmin>, AdminError> {
-        let login = (connection.username.clone(), connection.password.clone());
-        self.update(&connection.url, |state| {
-            answers(state)?;
-            if *state.administrator.get_or_insert_with(|| login.clone()) != login {
-                return Err(AdminError::LoginRefused {
-                    username: connection.username.clone(),
-                });
-            }
-            Ok(())
-        })?;
-        Ok(Arc::new(FakeAdmin {
-            brokers: self.clone(),
-            url: connection.url.clone(),
-        }))
+    fn connect<'a>(
+        &'a self,
+        connection: &'a ManagementConnection,
+    ) -> BoxFuture<'a, Result<Arc<dyn BrokerAdmin>, AdminError>> {
+        Box::pin(async move {
+            let login = (connection.username.clone(), connection.password.clone());
+            self.update(&connection.url, |state| {
+                answers(state)?;
+                if *state.administrator.get_or_insert_with(|| login.clone()) != login {
+                    return Err(AdminError::LoginRefused {
+                        username: connection.username.clone(),
+                    });
+                }
+                Ok(())
+            })?;
+            Ok(Arc::new(FakeAdmin {
+                brokers: self.clone(),
+                url: connection.url.clone(),
+            }) as Arc<dyn BrokerAdmin>)
+        })
     }
 }
 
-#[async_trait]
 impl BrokerAdmin for FakeAdmin {
-    async fn version(&self) -> Result<String, AdminError> {
-        self.call(|_| Ok("4.0.5".into()))
+    fn version(&self) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async move { self.call(|_| Ok("4.0.5".into())) })
     }
 
-    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
-        self.call(|state| {
-            let username = tenancy.username.clone();
-            state
-                .users
-                .insert(username.clone(), tenancy.password.clone());
-            for (name, vhost) in &mut state.vhosts {
-                if *name != tenancy.vhost {
-                    vhost.permissions.remove(&username);
+    fn ensure_tenancy<'a>(&'a self, tenancy: &'a Tenancy) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.call(|state| {
+                let username = tenancy.username.clone();
+                state
+                    .users
+                    .insert(username.clone(), tenancy.password.clone());
+                for (name, vhost) in &mut state.vhosts {
+                    if *name != tenancy.vhost {
+                        vhost.permissions.remove(&username);
+                    }
                 }
-            }
-            let vhost = state.vhosts.entry(tenancy.vhost.clone()).or_default();
-            vhost.max_connections = tenancy.max_connections;
-            vhost.max_queues = tenancy.max_queues;
-            vhost.permissions.insert(username);
-            Ok(())
+                let vhost = state.vhosts.entry(tenancy.vhost.clone()).or_default();
+                vhost.max_connections = tenancy.max_connections;
+                vhost.max_queues = tenancy.max_queues;
+                vhost.permissions.insert(username);
+                Ok(())
+            })
         })
     }
 
-    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        self.call(|state| {
-            for vhost in state.vhosts.values_mut() {
-                vhost.permissions.remove(&names.username);
-            }
-            Ok(())
-        })
-    }
-
-    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        self.call(|state| {
-            state.users.remove(&names.username);
-            state.vhosts.remove(&names.vhost);
-            Ok(())
-        })
-    }
-
-    async fn ensure_queues(&self, queues: &PipelineQueues) -> Result<(), AdminError> {
-        self.call(|state| {
-            let vhost = vhost(state, &queues.vhost)?;
-            let work = (&queues.queue, Some(queues.dead_letter_queue.clone()));
-            for (name, dead_letter_queue) in [(&queues.dead_letter_queue, None), work] {
-                let there = vhost.queues.contains_key(name);
-                if !there && vhost.queues.len() >= vhost.max_queues as usize {
-                    return Err(AdminError::Refused {
-                        action: format!("the declaration of queue `{name}`"),
-                        reason: "the limit of queues is reached".into(),
-                    });
+    fn suspend_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.call(|state| {
+                for vhost in state.vhosts.values_mut() {
+                    vhost.permissions.remove(&names.username);
                 }
-                let queue = vhost.queues.entry(name.clone()).or_default();
-                queue.dead_letter_queue = dead_letter_queue;
-                queue.max_bytes = queues.max_bytes;
-                queue.consumer_timeout_ms = queues.consumer_timeout_ms;
-            }
-            Ok(())
+                Ok(())
+            })
         })
     }
 
-    async fn delete_queues(
-        &self,
-        vhost: &str,
-        queue: &str,
-        dead_letter_queue: &str,
-    ) -> Result<(), AdminError> {
-        self.call(|state| {
-            if let Some(vhost) = state.vhosts.get_mut(vhost) {
-                vhost.queues.remove(queue);
-                vhost.queues.remove(dead_letter_queue);
-            }
-            Ok(())
+    fn drop_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.call(|state| {
+                state.users.remove(&names.username);
+                state.vhosts.remove(&names.vhost);
+                Ok(())
+            })
         })
     }
 
-    async fn queue_totals(&self, name: &str) -> Result<Vec<QueueTotals>, AdminError> {
-        self.call(|state| Ok(vhost(state, name)?.totals()))
+    fn ensure_queues<'a>(
+        &'a self,
+        queues: &'a PipelineQueues,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.call(|state| {
+                let vhost = vhost(state, &queues.vhost)?;
+                let work = (&queues.queue, Some(queues.dead_letter_queue.clone()));
+                for (name, dead_letter_queue) in [(&queues.dead_letter_queue, None), work] {
+                    let there = vhost.queues.contains_key(name);
+                    if !there && vhost.queues.len() >= vhost.max_queues as usize {
+                        return Err(AdminError::Refused {
+                            action: format!("the declaration of queue `{name}`"),
+                            reason: "the limit of queues is reached".into(),
+                        });
+                    }
+                    let queue = vhost.queues.entry(name.clone()).or_default();
+                    queue.dead_letter_queue = dead_letter_queue;
+                    queue.max_bytes = queues.max_bytes;
+                    queue.consumer_timeout_ms = queues.consumer_timeout_ms;
+                }
+                Ok(())
+            })
+        })
     }
 
-    async fn backlogs(&self) -> Result<Backlogs, AdminError> {
-        self.call(|state| {
-            let of = |(name, vhost): (&String, &Vhost)| {
-                let totals = vhost.totals().into_iter();
-                let named = totals.map(|totals| (name.clone(), totals));
-                named.collect::<Vec<_>>()
-            };
-            Ok(state.vhosts.iter().flat_map(of).collect())
+    fn delete_queues<'a>(
+        &'a self,
+        vhost: &'a str,
+        queue: &'a str,
+        dead_letter_queue: &'a str,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.call(|state| {
+                if let Some(vhost) = state.vhosts.get_mut(vhost) {
+                    vhost.queues.remove(queue);
+                    vhost.queues.remove(dead_letter_queue);
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn queue_totals<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<QueueTotals>, AdminError>> {
+        Box::pin(async move { self.call(|state| Ok(vhost(state, name)?.totals())) })
+    }
+
+    fn backlogs(&self) -> BoxFuture<'_, Result<Backlogs, AdminError>> {
+        Box::pin(async move {
+            self.call(|state| {
+                let of = |(name, vhost): (&String, &Vhost)| {
+                    let totals = vhost.totals().into_iter();
+                    let named = totals.map(|totals| (name.clone(), totals));
+                    named.collect::<Vec<_>>()
+                };
+                Ok(state.vhosts.iter().flat_map(of).collect())
+            })
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::repeat;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::pipeline::{Order, TableSpec};
 use simbdp_coredms::Connection;
 use simbdp_coredms::admin::{
@@ -174,62 +174,73 @@ fn login_refused<T>(username: &str) -> Result<T, AdminError> {
     })
 }
 
-#[async_trait]
 impl AdminConnector for FakeStores {
-    async fn bootstrap(
-        &self,
-        endpoints: &[String],
-        setup: &ClusterSetup,
-    ) -> Result<Arc<dyn StoreAdmin>, AdminError> {
-        self.call(endpoints, |state| {
-            let login = (setup.superuser.clone(), setup.password.clone());
-            if let (None, EngineSetup::MongoDB(set)) = (&state.superuser, &setup.engine) {
-                let states = ["PRIMARY"].into_iter().chain(repeat("SECONDARY"));
-                let members = set.members.iter().zip(states);
-                state.members = members.map(|(host, is)| member(host, is)).collect();
-            }
-            if *state.superuser.get_or_insert_with(|| login.clone()) != login {
-                return login_refused(&setup.superuser);
-            }
-            state.default_superuser_login = false;
-            if let EngineSetup::Cassandra(replication) = &setup.engine {
-                state.system_auth_replication = replication.factor;
-            }
-            Ok(())
-        })?;
-        Ok(self.admin(endpoints))
-    }
-
-    async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
-        let Connection {
-            engine: _,
-            endpoints,
-            username,
-            password,
-            ..
-        } = connection;
-        self.call(endpoints, |state| {
-            let superuser = state.superuser.as_ref();
-            let is_superuser =
-                superuser.is_some_and(|(name, word)| name == username && word == password);
-            let role = state.roles.get(username);
-            if is_superuser || role.is_some_and(|role| role.login && role.password == *password) {
+    fn bootstrap<'a>(
+        &'a self,
+        endpoints: &'a [String],
+        setup: &'a ClusterSetup,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>> {
+        Box::pin(async move {
+            self.call(endpoints, |state| {
+                let login = (setup.superuser.clone(), setup.password.clone());
+                if let (None, EngineSetup::MongoDB(set)) = (&state.superuser, &setup.engine) {
+                    let states = ["PRIMARY"].into_iter().chain(repeat("SECONDARY"));
+                    let members = set.members.iter().zip(states);
+                    state.members = members.map(|(host, is)| member(host, is)).collect();
+                }
+                if *state.superuser.get_or_insert_with(|| login.clone()) != login {
+                    return login_refused(&setup.superuser);
+                }
+                state.default_superuser_login = false;
+                if let EngineSetup::Cassandra(replication) = &setup.engine {
+                    state.system_auth_replication = replication.factor;
+                }
                 Ok(())
-            } else {
-                login_refused(username)
+            })?;
+            Ok(self.admin(endpoints))
+        })
+    }
+
+    fn connect<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>> {
+        Box::pin(async move {
+            let Connection {
+                engine: _,
+                endpoints,
+                username,
+                password,
+                ..
+            } = connection;
+            self.call(endpoints, |state| {
+                let superuser = state.superuser.as_ref();
+                let is_superuser =
+                    superuser.is_some_and(|(name, word)| name == username && word == password);
+                let role = state.roles.get(username);
+                if is_superuser || role.is_some_and(|role| role.login && role.password == *password)
+                {
+                    Ok(())
+                } else {
+                    login_refused(username)
+                }
+            })?;
+            Ok(self.admin(endpoints))
+        })
+    }
+
+    fn answers<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            match self.state(&connection.endpoints).down {
+                true => Err("connection refused".into()),
+                false => Ok(()),
             }
-        })?;
-        Ok(self.admin(endpoints))
+        })
     }
 
-    async fn answers(&self, connection: &Connection) -> Result<(), String> {
-        match self.state(&connection.endpoints).down {
-            true => Err("connection refused".into()),
-            false => Ok(()),
-        }
+    fn forget<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {})
     }
-
-    async fn forget(&self, _: &[String]) {}
 }
 
 struct FakeAdmin {
@@ -246,119 +257,147 @@ fn grant(state: &mut StoreState, login: &RoleLogin, keyspaces: &[&String]) {
     state.roles.insert(login.name.clone(), role);
 }
 
-#[async_trait]
 impl StoreAdmin for FakeAdmin {
-    async fn serves(&self) -> Result<(), AdminError> {
-        self.stores.call(&self.endpoints, |_| Ok(()))
+    fn serves(&self) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move { self.stores.call(&self.endpoints, |_| Ok(())) })
     }
 
-    async fn members(&self) -> Result<Vec<Member>, AdminError> {
-        self.stores
-            .call(&self.endpoints, |state| Ok(state.members.clone()))
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, AdminError>> {
+        Box::pin(async move {
+            self.stores
+                .call(&self.endpoints, |state| Ok(state.members.clone()))
+        })
     }
 
-    async fn datacenter(&self) -> Result<Option<String>, AdminError> {
-        self.stores
-            .call(&self.endpoints, |state| Ok(Some(state.datacenter.clone())))
+    fn datacenter(&self) -> BoxFuture<'_, Result<Option<String>, AdminError>> {
+        Box::pin(async move {
+            self.stores
+                .call(&self.endpoints, |state| Ok(Some(state.datacenter.clone())))
+        })
     }
 
-    async fn bytes(&self) -> Result<u64, AdminError> {
-        self.stores.call(&self.endpoints, |state| Ok(state.bytes))
+    fn bytes(&self) -> BoxFuture<'_, Result<u64, AdminError>> {
+        Box::pin(async move { self.stores.call(&self.endpoints, |state| Ok(state.bytes)) })
     }
 
     /// Roles are replicated in every database.
-    async fn unrepaired(&self, member: &str) -> Result<Unrepaired, AdminError> {
-        self.stores.call(&self.endpoints, |state| {
-            let named = ["system_auth".to_owned()].into_iter();
-            let all = named.chain(state.keyspaces.keys().cloned());
-            let repair = |keyspace: &String| {
-                let key = (member.to_owned(), keyspace.clone());
-                state.repairs.get(&key).copied()
-            };
-            let (mut keyspaces, mut under_way) = (Vec::new(), false);
-            for keyspace in all {
-                match repair(&keyspace) {
-                    Some(true) => continue,
-                    Some(false) => under_way = true,
-                    None => {}
+    fn unrepaired<'a>(&'a self, member: &'a str) -> BoxFuture<'a, Result<Unrepaired, AdminError>> {
+        Box::pin(async move {
+            self.stores.call(&self.endpoints, |state| {
+                let named = ["system_auth".to_owned()].into_iter();
+                let all = named.chain(state.keyspaces.keys().cloned());
+                let repair = |keyspace: &String| {
+                    let key = (member.to_owned(), keyspace.clone());
+                    state.repairs.get(&key).copied()
+                };
+                let (mut keyspaces, mut under_way) = (Vec::new(), false);
+                for keyspace in all {
+                    match repair(&keyspace) {
+                        Some(true) => continue,
+                        Some(false) => under_way = true,
+                        None => {}
+                    }
+                    keyspaces.push(keyspace);
                 }
-                keyspaces.push(keyspace);
-            }
-            Ok(Unrepaired {
-                keyspaces,
-                under_way,
+                Ok(Unrepaired {
+                    keyspaces,
+                    under_way,
+                })
             })
         })
     }
 
-    async fn ensure_members(&self, members: &[String]) -> Result<(), AdminError> {
-        self.stores.call(&self.endpoints, |state| {
-            let there = |member: &String| state.members.iter().any(|m| m.address == *member);
-            if let Some(missing) = members.iter().find(|member| !there(member)) {
-                state.members.push(member(missing, "SECONDARY"));
-            } else if let Some(surplus) = state
-                .members
-                .iter()
-                .rposition(|member| !members.contains(&member.address))
-            {
-                state.members.remove(surplus);
-            }
-            Ok(())
-        })
-    }
-
-    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
-        self.stores.call(&self.endpoints, |state| {
-            for name in [&tenancy.keyspace, &tenancy.platform_keyspace] {
-                let keyspace = state.keyspaces.entry(name.clone()).or_default();
-                keyspace.replication_factor = tenancy
-                    .replication
-                    .as_ref()
-                    .map_or(0, |replication| replication.factor);
-            }
-            let (own, platform) = (&tenancy.keyspace, &tenancy.platform_keyspace);
-            grant(state, &tenancy.tenant_role, &[own]);
-            grant(state, &tenancy.platform_role, &[own, platform]);
-            Ok(())
-        })
-    }
-
-    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        self.stores.call(&self.endpoints, |state| {
-            for name in &names.roles {
-                if let Some(role) = state.roles.get_mut(name) {
-                    role.login = false;
+    fn ensure_members<'a>(
+        &'a self,
+        members: &'a [String],
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.stores.call(&self.endpoints, |state| {
+                let there = |member: &String| state.members.iter().any(|m| m.address == *member);
+                if let Some(missing) = members.iter().find(|member| !there(member)) {
+                    state.members.push(member(missing, "SECONDARY"));
+                } else if let Some(surplus) = state
+                    .members
+                    .iter()
+                    .rposition(|member| !members.contains(&member.address))
+                {
+                    state.members.remove(surplus);
                 }
-            }
-            Ok(())
+                Ok(())
+            })
         })
     }
 
-    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        self.stores.call(&self.endpoints, |state| {
-            state.roles.retain(|name, _| !names.roles.contains(name));
-            let keyspaces = &mut state.keyspaces;
-            keyspaces.retain(|name, _| !names.keyspaces.contains(name));
-            Ok(())
+    fn ensure_tenancy<'a>(&'a self, tenancy: &'a Tenancy) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.stores.call(&self.endpoints, |state| {
+                for name in [&tenancy.keyspace, &tenancy.platform_keyspace] {
+                    let keyspace = state.keyspaces.entry(name.clone()).or_default();
+                    keyspace.replication_factor = tenancy
+                        .replication
+                        .as_ref()
+                        .map_or(0, |replication| replication.factor);
+                }
+                let (own, platform) = (&tenancy.keyspace, &tenancy.platform_keyspace);
+                grant(state, &tenancy.tenant_role, &[own]);
+                grant(state, &tenancy.platform_role, &[own, platform]);
+                Ok(())
+            })
         })
     }
 
-    async fn ensure_table(&self, keyspace: &str, spec: &TableSpec) -> Result<(), AdminError> {
-        self.stores.call(&self.endpoints, |state| {
-            let Some(keyspace) = state.keyspaces.get_mut(keyspace) else {
-                return Err(AdminError::Refused {
-                    action: format!("the creation of table `{}`", spec.name),
-                    reason: format!("keyspace `{keyspace}` does not exist"),
-                });
-            };
-            let declared = table(spec);
-            let Some(there) = keyspace.tables.get_mut(&spec.name) else {
-                keyspace.tables.insert(spec.name.clone(), declared);
-                return Ok(());
-            };
-            additive(&spec.name, there, &declared)?;
-            there.columns.extend(declared.columns);
-            Ok(())
+    fn suspend_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.stores.call(&self.endpoints, |state| {
+                for name in &names.roles {
+                    if let Some(role) = state.roles.get_mut(name) {
+                        role.login = false;
+                    }
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn drop_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.stores.call(&self.endpoints, |state| {
+                state.roles.retain(|name, _| !names.roles.contains(name));
+                let keyspaces = &mut state.keyspaces;
+                keyspaces.retain(|name, _| !names.keyspaces.contains(name));
+                Ok(())
+            })
+        })
+    }
+
+    fn ensure_table<'a>(
+        &'a self,
+        keyspace: &'a str,
+        spec: &'a TableSpec,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.stores.call(&self.endpoints, |state| {
+                let Some(keyspace) = state.keyspaces.get_mut(keyspace) else {
+                    return Err(AdminError::Refused {
+                        action: format!("the creation of table `{}`", spec.name),
+                        reason: format!("keyspace `{keyspace}` does not exist"),
+                    });
+                };
+                let declared = table(spec);
+                let Some(there) = keyspace.tables.get_mut(&spec.name) else {
+                    keyspace.tables.insert(spec.name.clone(), declared);
+                    return Ok(());
+                };
+                additive(&spec.name, there, &declared)?;
+                there.columns.extend(declared.columns);
+                Ok(())
+            })
         })
     }
 }

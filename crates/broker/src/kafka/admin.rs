@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::client::topic;
@@ -22,19 +22,20 @@ use crate::admin::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KafkaConnector;
 
-#[async_trait]
 impl AdminConnector for KafkaConnector {
-    async fn connect(
-        &self,
-        connection: &ManagementConnection,
-    ) -> Result<Arc<dyn BrokerAdmin>, AdminError> {
-        let (addresses, login) = administrator(connection)?;
-        let admin = KafkaAdmin {
-            cluster: Cluster::new(addresses.clone(), login),
-            addresses,
-        };
-        admin.nodes().await?;
-        Ok(Arc::new(admin))
+    fn connect<'a>(
+        &'a self,
+        connection: &'a ManagementConnection,
+    ) -> BoxFuture<'a, Result<Arc<dyn BrokerAdmin>, AdminError>> {
+        Box::pin(async move {
+            let (addresses, login) = administrator(connection)?;
+            let admin = KafkaAdmin {
+                cluster: Cluster::new(addresses.clone(), login),
+                addresses,
+            };
+            admin.nodes().await?;
+            Ok(Arc::new(admin) as Arc<dyn BrokerAdmin>)
+        })
     }
 }
 
@@ -162,109 +163,136 @@ fn is_led(topic: &plan::Topic, there: &Topics) -> bool {
     })
 }
 
-#[async_trait]
 impl BrokerAdmin for KafkaAdmin {
-    async fn version(&self) -> Result<String, AdminError> {
-        let version = users::version(&self.cluster).await;
-        version.map_err(|error| self.failed("the question for its version", error))
+    fn version(&self) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async move {
+            let version = users::version(&self.cluster).await;
+            version.map_err(|error| self.failed("the question for its version", error))
+        })
     }
 
-    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
-        if !self.has_password(tenancy).await? {
-            users::set_password(&self.cluster, &tenancy.username, &tenancy.password)
+    fn ensure_tenancy<'a>(&'a self, tenancy: &'a Tenancy) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            if !self.has_password(tenancy).await? {
+                users::set_password(&self.cluster, &tenancy.username, &tenancy.password)
+                    .await
+                    .map_err(|error| self.failed("the creation of the tenant's user", error))?;
+                for _ in 0..ATTEMPTS {
+                    if self.has_password(tenancy).await? {
+                        break;
+                    }
+                    sleep(PAUSE).await;
+                }
+            }
+            self.set_rights(&tenancy.username, Some(&tenancy.vhost))
                 .await
-                .map_err(|error| self.failed("the creation of the tenant's user", error))?;
+        })
+    }
+
+    fn suspend_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move { self.set_rights(&names.username, None).await })
+    }
+
+    fn drop_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.set_rights(&names.username, None).await?;
+            let failed = |error| self.failed("the end of a tenancy", error);
+            users::delete(&self.cluster, &names.username)
+                .await
+                .map_err(failed)?;
+            let topics = self.own_topics(&names.vhost).await.map_err(failed)?;
+            self.delete(topics.into_keys().collect())
+                .await
+                .map_err(failed)
+        })
+    }
+
+    fn ensure_queues<'a>(
+        &'a self,
+        queues: &'a PipelineQueues,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let wanted = plan::topics(queues);
+            let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
+            let failed = |error| self.failed("the look at topics", error);
+            let there = self.cluster.topics(Some(&names)).await.map_err(failed)?;
+            let named: Vec<&str> = there.keys().map(String::as_str).collect();
+            let settings = topics::settings(&self.cluster, &named)
+                .await
+                .map_err(failed)?;
+            for topic in &wanted {
+                self.ensure_topic(topic.clone(), &there, &settings).await?;
+            }
             for _ in 0..ATTEMPTS {
-                if self.has_password(tenancy).await? {
+                let there = self.cluster.topics(Some(&names)).await.map_err(failed)?;
+                if wanted.iter().all(|topic| is_led(topic, &there)) {
                     break;
                 }
                 sleep(PAUSE).await;
             }
-        }
-        self.set_rights(&tenancy.username, Some(&tenancy.vhost))
-            .await
+            Ok(())
+        })
     }
 
-    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        self.set_rights(&names.username, None).await
+    fn delete_queues<'a>(
+        &'a self,
+        vhost: &'a str,
+        queue: &'a str,
+        dead_letter_queue: &'a str,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let names = [queue, dead_letter_queue].map(|queue| topic(vhost, queue));
+            let deleted = self.delete(names.into()).await;
+            deleted.map_err(|error| self.failed("the end of a queue", error))
+        })
     }
 
-    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        self.set_rights(&names.username, None).await?;
-        let failed = |error| self.failed("the end of a tenancy", error);
-        users::delete(&self.cluster, &names.username)
-            .await
-            .map_err(failed)?;
-        let topics = self.own_topics(&names.vhost).await.map_err(failed)?;
-        self.delete(topics.into_keys().collect())
-            .await
-            .map_err(failed)
+    fn queue_totals<'a>(
+        &'a self,
+        vhost: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<QueueTotals>, AdminError>> {
+        Box::pin(async move {
+            let failed = |error| self.failed("the totals of its topics", error);
+            let topics = self.own_topics(vhost).await.map_err(failed)?;
+            let look = Look::at(&self.cluster, topics).await.map_err(failed)?;
+            let prefix = plan::prefix(vhost);
+            let queue = |topic: &String| {
+                let name = topic.strip_prefix(&prefix).unwrap_or(topic);
+                look.backlog(topic).map(|backlog| totals(name, backlog))
+            };
+            let queues: Result<_, ClusterError> = look.topics.keys().map(queue).collect();
+            queues.map_err(failed)
+        })
     }
 
-    async fn ensure_queues(&self, queues: &PipelineQueues) -> Result<(), AdminError> {
-        let wanted = plan::topics(queues);
-        let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
-        let failed = |error| self.failed("the look at topics", error);
-        let there = self.cluster.topics(Some(&names)).await.map_err(failed)?;
-        let named: Vec<&str> = there.keys().map(String::as_str).collect();
-        let settings = topics::settings(&self.cluster, &named)
-            .await
-            .map_err(failed)?;
-        for topic in &wanted {
-            self.ensure_topic(topic.clone(), &there, &settings).await?;
-        }
-        for _ in 0..ATTEMPTS {
-            let there = self.cluster.topics(Some(&names)).await.map_err(failed)?;
-            if wanted.iter().all(|topic| is_led(topic, &there)) {
-                break;
-            }
-            sleep(PAUSE).await;
-        }
-        Ok(())
+    fn backlogs(&self) -> BoxFuture<'_, Result<Backlogs, AdminError>> {
+        Box::pin(async move {
+            let look = self.look_at_all().await;
+            let look = look.map_err(|error| self.failed("the totals of all topics", error))?;
+            let queue = |topic: &String| {
+                let (vhost, queue) = plan::tenant_of(topic)?;
+                // One that nobody leads now is not told: the others are.
+                let backlog = look.backlog(topic).ok()?;
+                Some((vhost.to_owned(), totals(queue, backlog)))
+            };
+            Ok(look.topics.keys().filter_map(queue).collect())
+        })
     }
 
-    async fn delete_queues(
-        &self,
-        vhost: &str,
-        queue: &str,
-        dead_letter_queue: &str,
-    ) -> Result<(), AdminError> {
-        let names = [queue, dead_letter_queue].map(|queue| topic(vhost, queue));
-        let deleted = self.delete(names.into()).await;
-        deleted.map_err(|error| self.failed("the end of a queue", error))
-    }
-
-    async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError> {
-        let failed = |error| self.failed("the totals of its topics", error);
-        let topics = self.own_topics(vhost).await.map_err(failed)?;
-        let look = Look::at(&self.cluster, topics).await.map_err(failed)?;
-        let prefix = plan::prefix(vhost);
-        let queue = |topic: &String| {
-            let name = topic.strip_prefix(&prefix).unwrap_or(topic);
-            look.backlog(topic).map(|backlog| totals(name, backlog))
-        };
-        let queues: Result<_, ClusterError> = look.topics.keys().map(queue).collect();
-        queues.map_err(failed)
-    }
-
-    async fn backlogs(&self) -> Result<Backlogs, AdminError> {
-        let look = self.look_at_all().await;
-        let look = look.map_err(|error| self.failed("the totals of all topics", error))?;
-        let queue = |topic: &String| {
-            let (vhost, queue) = plan::tenant_of(topic)?;
-            // One that nobody leads now is not told: the others are.
-            let backlog = look.backlog(topic).ok()?;
-            Some((vhost.to_owned(), totals(queue, backlog)))
-        };
-        Ok(look.topics.keys().filter_map(queue).collect())
-    }
-
-    async fn trim(&self) -> Result<(), AdminError> {
-        let failed = |error| self.failed("the deletion of what is done with", error);
-        let look = self.look_at_all().await.map_err(failed)?;
-        records::delete(&self.cluster, &look.topics, &look.done())
-            .await
-            .map_err(failed)
+    fn trim(&self) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            let failed = |error| self.failed("the deletion of what is done with", error);
+            let look = self.look_at_all().await.map_err(failed)?;
+            records::delete(&self.cluster, &look.topics, &look.done())
+                .await
+                .map_err(failed)
+        })
     }
 }
 

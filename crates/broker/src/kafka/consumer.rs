@@ -1,6 +1,6 @@
 //! Takes messages from one topic and settles them.
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::pump::{Command, Pump};
@@ -93,49 +93,58 @@ impl KafkaConsumer {
     }
 }
 
-#[async_trait]
 impl Consumer for KafkaConsumer {
-    async fn next(&mut self) -> Result<Delivery, ConsumeError> {
-        if self.stopped {
-            return Err(ConsumeError::Unavailable("the consumer was stopped".into()));
-        }
-        match self.running().deliveries.recv().await {
-            Some(Ok(delivery)) => Ok(delivery),
-            Some(Err(error)) => {
-                self.pump = None;
-                Err(error)
+    fn next(&mut self) -> BoxFuture<'_, Result<Delivery, ConsumeError>> {
+        Box::pin(async move {
+            if self.stopped {
+                return Err(ConsumeError::Unavailable("the consumer was stopped".into()));
             }
-            None => {
-                self.pump = None;
-                let lost = "the consumer lost its membership";
-                Err(ConsumeError::Unavailable(lost.into()))
+            match self.running().deliveries.recv().await {
+                Some(Ok(delivery)) => Ok(delivery),
+                Some(Err(error)) => {
+                    self.pump = None;
+                    Err(error)
+                }
+                None => {
+                    self.pump = None;
+                    let lost = "the consumer lost its membership";
+                    Err(ConsumeError::Unavailable(lost.into()))
+                }
             }
-        }
+        })
     }
 
-    async fn ack(&mut self, tags: &[Tag]) -> Result<(), ConsumeError> {
-        let tags = self.current(tags);
-        self.tell(|done| Command::Ack { tags, done }).await
+    fn ack<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            let tags = self.current(tags);
+            self.tell(|done| Command::Ack { tags, done }).await
+        })
     }
 
-    async fn hand_back(&mut self, tags: &[Tag]) -> Result<(), ConsumeError> {
-        let tags = self.current(tags);
-        self.tell(|done| Command::HandBack { tags, done }).await
+    fn hand_back<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            let tags = self.current(tags);
+            self.tell(|done| Command::HandBack { tags, done }).await
+        })
     }
 
-    async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), ConsumeError> {
-        self.options.prefetch = prefetch;
-        self.tell(|done| Command::SetPrefetch { prefetch, done })
-            .await
+    fn set_prefetch(&mut self, prefetch: u16) -> BoxFuture<'_, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            self.options.prefetch = prefetch;
+            self.tell(|done| Command::SetPrefetch { prefetch, done })
+                .await
+        })
     }
 
-    async fn stop(&mut self) -> Result<(), ConsumeError> {
-        self.stopped = true;
-        let stopped = self.tell(|done| Command::Stop { done }).await;
-        // What the caller did not take is not taken by it any more.
-        if let Some(running) = &mut self.pump {
-            running.deliveries.close();
-        }
-        stopped
+    fn stop(&mut self) -> BoxFuture<'_, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            self.stopped = true;
+            let stopped = self.tell(|done| Command::Stop { done }).await;
+            // What the caller did not take is not taken by it any more.
+            if let Some(running) = &mut self.pump {
+                running.deliveries.close();
+            }
+            stopped
+        })
     }
 }

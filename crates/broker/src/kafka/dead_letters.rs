@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::runtime::Handle;
@@ -45,35 +45,39 @@ fn unavailable(reason: impl ToString) -> DeadLetterError {
     DeadLetterError::Unavailable(reason.to_string())
 }
 
-#[async_trait]
 impl DeadLetters for KafkaDeadLetters {
-    async fn open(&self, queue: &str) -> Result<Box<dyn DeadLetterReader>, DeadLetterError> {
-        let connection = self.source.read().await.map_err(unavailable)?;
-        let (addresses, login) = login::tenant(&connection);
-        let cluster = Cluster::new(addresses, login);
-        let name = topic(&connection.vhost, queue);
-        let topics = answer(cluster.topics(Some(std::slice::from_ref(&name)))).await?;
-        let Some(partitions) = topics.get(&name) else {
-            return Err(DeadLetterError::NoQueue(queue.to_owned()));
-        };
-        let mut reader = Reader::join(&connection, queue)?;
-        reader
-            .take_turn(partitions.keys().copied().collect())
-            .await?;
-        // Only now: who had the turn before may have removed letters that were not there a moment ago.
-        let loaded = reader.load().await?;
-        let starts = answer(cluster.offsets(&topics, START)).await?;
-        let ends = answer(cluster.offsets(&topics, END)).await?;
-        for (partition, removed) in loaded {
-            let place = (name.clone(), partition);
-            let start = offset(&starts, &place).map_err(unavailable)?;
-            let end = offset(&ends, &place).map_err(unavailable)?;
-            // What was committed of a topic that was there before this one lies behind its end.
-            let removed = removed.filter(|removed| removed.front() <= end);
-            let removed = removed.unwrap_or_else(|| Removed::from(start));
-            reader.lanes.insert(partition, Lane::new(removed, end));
-        }
-        Ok(Box::new(reader))
+    fn open<'a>(
+        &'a self,
+        queue: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn DeadLetterReader>, DeadLetterError>> {
+        Box::pin(async move {
+            let connection = self.source.read().await.map_err(unavailable)?;
+            let (addresses, login) = login::tenant(&connection);
+            let cluster = Cluster::new(addresses, login);
+            let name = topic(&connection.vhost, queue);
+            let topics = answer(cluster.topics(Some(std::slice::from_ref(&name)))).await?;
+            let Some(partitions) = topics.get(&name) else {
+                return Err(DeadLetterError::NoQueue(queue.to_owned()));
+            };
+            let mut reader = Reader::join(&connection, queue)?;
+            reader
+                .take_turn(partitions.keys().copied().collect())
+                .await?;
+            // Only now: who had the turn before may have removed letters that were not there a moment ago.
+            let loaded = reader.load().await?;
+            let starts = answer(cluster.offsets(&topics, START)).await?;
+            let ends = answer(cluster.offsets(&topics, END)).await?;
+            for (partition, removed) in loaded {
+                let place = (name.clone(), partition);
+                let start = offset(&starts, &place).map_err(unavailable)?;
+                let end = offset(&ends, &place).map_err(unavailable)?;
+                // What was committed of a topic that was there before this one lies behind its end.
+                let removed = removed.filter(|removed| removed.front() <= end);
+                let removed = removed.unwrap_or_else(|| Removed::from(start));
+                reader.lanes.insert(partition, Lane::new(removed, end));
+            }
+            Ok(Box::new(reader) as Box<dyn DeadLetterReader>)
+        })
     }
 }
 
@@ -318,65 +322,73 @@ fn is_changing(error: &KafkaError) -> bool {
     )
 }
 
-#[async_trait]
 impl DeadLetterReader for Reader {
     fn waiting(&self) -> u64 {
         self.lanes.values().map(Lane::waiting).sum()
     }
 
-    async fn next(&mut self) -> Result<Option<DeadLetter>, DeadLetterError> {
-        loop {
-            self.check()?;
-            if self.lanes.values().all(|lane| lane.done) {
-                return Ok(None);
-            }
-            let read = match self.read().await? {
-                Polled::Read(read) => read,
-                Polled::End(partition) => {
-                    if let Some(lane) = self.lanes.get_mut(&partition) {
-                        lane.done = true;
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<DeadLetter>, DeadLetterError>> {
+        Box::pin(async move {
+            loop {
+                self.check()?;
+                if self.lanes.values().all(|lane| lane.done) {
+                    return Ok(None);
+                }
+                let read = match self.read().await? {
+                    Polled::Read(read) => read,
+                    Polled::End(partition) => {
+                        if let Some(lane) = self.lanes.get_mut(&partition) {
+                            lane.done = true;
+                        }
+                        continue;
                     }
+                };
+                let lane = self.lanes.get_mut(&read.partition);
+                if !lane.is_some_and(|lane| lane.take(read.offset)) {
                     continue;
                 }
-            };
-            let lane = self.lanes.get_mut(&read.partition);
-            if !lane.is_some_and(|lane| lane.take(read.offset)) {
-                continue;
+                self.last_tag += 1;
+                self.held
+                    .insert(self.last_tag, (read.partition, read.offset));
+                return Ok(Some(DeadLetter {
+                    message: read.letter,
+                    broker_reason: None,
+                    tag: LetterTag(self.last_tag),
+                }));
             }
-            self.last_tag += 1;
-            self.held
-                .insert(self.last_tag, (read.partition, read.offset));
-            return Ok(Some(DeadLetter {
-                message: read.letter,
-                broker_reason: None,
-                tag: LetterTag(self.last_tag),
-            }));
-        }
+        })
     }
 
-    async fn remove(&mut self, letters: &[LetterTag]) -> Result<(), DeadLetterError> {
-        let mut removed: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
-        for LetterTag(tag) in letters {
-            if let Some((partition, offset)) = self.held.remove(tag) {
-                removed.entry(partition).or_default().push(offset);
+    fn remove<'a>(
+        &'a mut self,
+        letters: &'a [LetterTag],
+    ) -> BoxFuture<'a, Result<(), DeadLetterError>> {
+        Box::pin(async move {
+            let mut removed: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+            for LetterTag(tag) in letters {
+                if let Some((partition, offset)) = self.held.remove(tag) {
+                    removed.entry(partition).or_default().push(offset);
+                }
             }
-        }
-        for (partition, offsets) in &removed {
-            if let Some(lane) = self.lanes.get_mut(partition) {
-                lane.remove(offsets);
+            for (partition, offsets) in &removed {
+                if let Some(lane) = self.lanes.get_mut(partition) {
+                    lane.remove(offsets);
+                }
             }
-        }
-        match removed.is_empty() {
-            true => Ok(()),
-            false => self.commit(&removed.into_keys().collect()).await,
-        }
+            match removed.is_empty() {
+                true => Ok(()),
+                false => self.commit(&removed.into_keys().collect()).await,
+            }
+        })
     }
 
-    async fn close(mut self: Box<Self>) -> Result<(), DeadLetterError> {
-        if let Some(member) = self.member.take() {
-            member.leave().await;
-        }
-        Ok(())
+    fn close(mut self: Box<Self>) -> BoxFuture<'static, Result<(), DeadLetterError>> {
+        Box::pin(async move {
+            if let Some(member) = self.member.take() {
+                member.leave().await;
+            }
+            Ok(())
+        })
     }
 }
 

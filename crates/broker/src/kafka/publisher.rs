@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::future::join_all;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
@@ -251,44 +251,53 @@ async fn keep(source: ConnectionSource, options: PublisherOptions, state: watch:
     }
 }
 
-#[async_trait]
 impl Publisher for KafkaPublisher {
-    async fn publish(&self, queue: &str, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
-        let client = match self.client().await {
-            Ok(client) => client,
-            Err(reason) => return vec![Err(PublishError::Unavailable(reason)); messages.len()],
-        };
-        let mut results = Vec::with_capacity(messages.len());
-        let mut rest = messages.as_slice();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(chunk(rest));
-            let outcome = self.publish_chunk(&client, queue, now).await;
-            let failed = outcome.iter().find_map(|result| result.clone().err());
-            results.extend(outcome);
-            rest = later;
-            // What hinders one chunk hinders the next: the rest is not tried.
-            if let Some(error) = failed {
-                results.resize(messages.len(), Err(error));
-                break;
+    fn publish<'a>(
+        &'a self,
+        queue: &'a str,
+        messages: Vec<Message>,
+    ) -> BoxFuture<'a, Vec<Result<(), PublishError>>> {
+        Box::pin(async move {
+            let client = match self.client().await {
+                Ok(client) => client,
+                Err(reason) => return vec![Err(PublishError::Unavailable(reason)); messages.len()],
+            };
+            let mut results = Vec::with_capacity(messages.len());
+            let mut rest = messages.as_slice();
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(chunk(rest));
+                let outcome = self.publish_chunk(&client, queue, now).await;
+                let failed = outcome.iter().find_map(|result| result.clone().err());
+                results.extend(outcome);
+                rest = later;
+                // What hinders one chunk hinders the next: the rest is not tried.
+                if let Some(error) = failed {
+                    results.resize(messages.len(), Err(error));
+                    break;
+                }
             }
-        }
-        results
+            results
+        })
     }
 
-    async fn depth(&self, queue: &str) -> Result<u64, PublishError> {
-        let client = self.now().map_err(PublishError::Unavailable)?;
-        let waiting = fill::waiting(&client.cluster, &client.connection.vhost, queue).await;
-        match waiting {
-            Ok(Some(backlog)) => Ok(backlog.ready),
-            Ok(None) => Err(PublishError::NoQueue(queue.to_owned())),
-            Err(error) => Err(PublishError::Unavailable(error.to_string())),
-        }
+    fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64, PublishError>> {
+        Box::pin(async move {
+            let client = self.now().map_err(PublishError::Unavailable)?;
+            let waiting = fill::waiting(&client.cluster, &client.connection.vhost, queue).await;
+            match waiting {
+                Ok(Some(backlog)) => Ok(backlog.ready),
+                Ok(None) => Err(PublishError::NoQueue(queue.to_owned())),
+                Err(error) => Err(PublishError::Unavailable(error.to_string())),
+            }
+        })
     }
 
-    async fn ready(&self) -> bool {
-        match self.now() {
-            Ok(client) => client.cluster.nodes().await.is_ok(),
-            Err(_) => false,
-        }
+    fn ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            match self.now() {
+                Ok(client) => client.cluster.nodes().await.is_ok(),
+                Err(_) => false,
+            }
+        })
     }
 }

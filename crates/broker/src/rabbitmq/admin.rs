@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use simbdp_tls::Trust;
@@ -34,15 +34,16 @@ impl RabbitConnector {
     }
 }
 
-#[async_trait]
 impl AdminConnector for RabbitConnector {
-    async fn connect(
-        &self,
-        connection: &ManagementConnection,
-    ) -> Result<Arc<dyn BrokerAdmin>, AdminError> {
-        let api = Api::new(self.client(connection.tls.as_ref())?, connection)?;
-        let _: IgnoredAny = api.get_one(&["whoami"]).await?;
-        Ok(Arc::new(RabbitAdmin { api }))
+    fn connect<'a>(
+        &'a self,
+        connection: &'a ManagementConnection,
+    ) -> BoxFuture<'a, Result<Arc<dyn BrokerAdmin>, AdminError>> {
+        Box::pin(async move {
+            let api = Api::new(self.client(connection.tls.as_ref())?, connection)?;
+            let _: IgnoredAny = api.get_one(&["whoami"]).await?;
+            Ok(Arc::new(RabbitAdmin { api }) as Arc<dyn BrokerAdmin>)
+        })
     }
 }
 
@@ -148,70 +149,96 @@ fn segments(path: &[String]) -> Vec<&str> {
     path.iter().map(String::as_str).collect()
 }
 
-#[async_trait]
 impl BrokerAdmin for RabbitAdmin {
-    async fn version(&self) -> Result<String, AdminError> {
-        let overview: Overview = self.api.get_one(&["overview"]).await?;
-        Ok(overview.rabbitmq_version)
+    fn version(&self) -> BoxFuture<'_, Result<String, AdminError>> {
+        Box::pin(async move {
+            let overview: Overview = self.api.get_one(&["overview"]).await?;
+            Ok(overview.rabbitmq_version)
+        })
     }
 
-    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
-        let observed = self
-            .observe_tenancy(&tenancy.vhost, &tenancy.username)
-            .await?;
-        self.apply(plan::tenancy(tenancy, &observed, self.api.username()))
-            .await
+    fn ensure_tenancy<'a>(&'a self, tenancy: &'a Tenancy) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let observed = self
+                .observe_tenancy(&tenancy.vhost, &tenancy.username)
+                .await?;
+            self.apply(plan::tenancy(tenancy, &observed, self.api.username()))
+                .await
+        })
     }
 
-    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        let path = ["connections", "username", names.username.as_str()];
-        let connections: Option<Vec<IgnoredAny>> = self.api.get(&path, &[]).await?;
-        let observed = ObservedTenancy {
-            permissions: self.permissions(&names.username).await?,
-            connections: connections.unwrap_or_default().len(),
-            ..ObservedTenancy::default()
-        };
-        self.apply(plan::suspension(names, &observed)).await
+    fn suspend_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let path = ["connections", "username", names.username.as_str()];
+            let connections: Option<Vec<IgnoredAny>> = self.api.get(&path, &[]).await?;
+            let observed = ObservedTenancy {
+                permissions: self.permissions(&names.username).await?,
+                connections: connections.unwrap_or_default().len(),
+                ..ObservedTenancy::default()
+            };
+            self.apply(plan::suspension(names, &observed)).await
+        })
     }
 
-    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        self.apply(plan::removal(names)).await
+    fn drop_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move { self.apply(plan::removal(names)).await })
     }
 
-    async fn ensure_queues(&self, queues: &PipelineQueues) -> Result<(), AdminError> {
-        let observed = self.observe_queues(queues).await?;
-        self.apply(plan::queues(queues, &observed)?).await
+    fn ensure_queues<'a>(
+        &'a self,
+        queues: &'a PipelineQueues,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let observed = self.observe_queues(queues).await?;
+            self.apply(plan::queues(queues, &observed)?).await
+        })
     }
 
-    async fn delete_queues(
-        &self,
-        vhost: &str,
-        queue: &str,
-        dead_letter_queue: &str,
-    ) -> Result<(), AdminError> {
-        self.apply(plan::queue_removal(vhost, queue, dead_letter_queue))
-            .await
+    fn delete_queues<'a>(
+        &'a self,
+        vhost: &'a str,
+        queue: &'a str,
+        dead_letter_queue: &'a str,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            self.apply(plan::queue_removal(vhost, queue, dead_letter_queue))
+                .await
+        })
     }
 
-    async fn queue_totals(&self, vhost: &str) -> Result<Vec<QueueTotals>, AdminError> {
-        let totals: Option<Vec<Totals>> = self.api.get(&["queues", vhost], &WITH_TOTALS).await?;
-        let totals = totals.ok_or_else(|| AdminError::Refused {
-            action: "the totals of its queues".into(),
-            reason: format!("virtual host `{vhost}` is not there"),
-        })?;
-        Ok(totals
-            .into_iter()
-            .map(|queue| QueueTotals {
-                name: queue.name,
-                ready: queue.messages_ready.unwrap_or_default(),
-                unacknowledged: queue.messages_unacknowledged.unwrap_or_default(),
-            })
-            .collect())
+    fn queue_totals<'a>(
+        &'a self,
+        vhost: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<QueueTotals>, AdminError>> {
+        Box::pin(async move {
+            let totals: Option<Vec<Totals>> =
+                self.api.get(&["queues", vhost], &WITH_TOTALS).await?;
+            let totals = totals.ok_or_else(|| AdminError::Refused {
+                action: "the totals of its queues".into(),
+                reason: format!("virtual host `{vhost}` is not there"),
+            })?;
+            Ok(totals
+                .into_iter()
+                .map(|queue| QueueTotals {
+                    name: queue.name,
+                    ready: queue.messages_ready.unwrap_or_default(),
+                    unacknowledged: queue.messages_unacknowledged.unwrap_or_default(),
+                })
+                .collect())
+        })
     }
 
-    async fn backlogs(&self) -> Result<Backlogs, AdminError> {
-        let totals: Option<Vec<Totals>> = self.api.get(&["queues"], &WITH_TOTALS).await?;
-        let totals = totals.unwrap_or_default().into_iter();
-        Ok(totals.filter_map(Totals::known).collect())
+    fn backlogs(&self) -> BoxFuture<'_, Result<Backlogs, AdminError>> {
+        Box::pin(async move {
+            let totals: Option<Vec<Totals>> = self.api.get(&["queues"], &WITH_TOTALS).await?;
+            let totals = totals.unwrap_or_default().into_iter();
+            Ok(totals.filter_map(Totals::known).collect())
+        })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use async_trait::async_trait;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::future::try_join_all;
 use lapin::Channel;
 use lapin::options::{
@@ -226,73 +226,78 @@ async fn open_session(source: ConnectionSource, options: ConsumerOptions) -> Ses
     }
 }
 
-#[async_trait]
 impl Consumer for RabbitConsumer {
-    async fn next(&mut self) -> Result<Delivery, ConsumeError> {
-        loop {
-            match &mut self.state {
-                State::Closed => {
-                    let task = open_session(self.source.clone(), self.options.clone());
-                    self.state = State::Opening(AbortOnDropHandle::new(tokio::spawn(task)));
-                }
-                State::Opening(task) => match task.await {
-                    Ok(session) => {
-                        self.epoch += 1;
-                        self.state = State::Open(session);
+    fn next(&mut self) -> BoxFuture<'_, Result<Delivery, ConsumeError>> {
+        Box::pin(async move {
+            loop {
+                match &mut self.state {
+                    State::Closed => {
+                        let task = open_session(self.source.clone(), self.options.clone());
+                        self.state = State::Opening(AbortOnDropHandle::new(tokio::spawn(task)));
                     }
-                    Err(error) => return Err(self.lose(error.to_string())),
-                },
-                State::Open(session) => match session.next(self.epoch).await {
-                    Ok(delivery) => return Ok(delivery),
-                    Err(reason) => return Err(self.lose(reason)),
-                },
-                State::Stopped(_) => {
-                    return Err(ConsumeError::Unavailable("the consumer was stopped".into()));
+                    State::Opening(task) => match task.await {
+                        Ok(session) => {
+                            self.epoch += 1;
+                            self.state = State::Open(session);
+                        }
+                        Err(error) => return Err(self.lose(error.to_string())),
+                    },
+                    State::Open(session) => match session.next(self.epoch).await {
+                        Ok(delivery) => return Ok(delivery),
+                        Err(reason) => return Err(self.lose(reason)),
+                    },
+                    State::Stopped(_) => {
+                        return Err(ConsumeError::Unavailable("the consumer was stopped".into()));
+                    }
                 }
             }
-        }
+        })
     }
 
-    async fn ack(&mut self, tags: &[Tag]) -> Result<(), ConsumeError> {
-        self.settle(tags, Settlement::Ack).await
+    fn ack<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Result<(), ConsumeError>> {
+        Box::pin(async move { self.settle(tags, Settlement::Ack).await })
     }
 
-    async fn hand_back(&mut self, tags: &[Tag]) -> Result<(), ConsumeError> {
-        self.settle(tags, Settlement::HandBack).await
+    fn hand_back<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Result<(), ConsumeError>> {
+        Box::pin(async move { self.settle(tags, Settlement::HandBack).await })
     }
 
-    async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), ConsumeError> {
-        self.options.prefetch = prefetch;
-        match &mut self.state {
-            // The connection that is being made would have the former prefetch.
-            State::Opening(_) => self.state = State::Closed,
-            State::Open(session) => {
-                if let Err(error) = session.resume(&self.options.queue, prefetch).await {
-                    return Err(self.lose(error.to_string()));
+    fn set_prefetch(&mut self, prefetch: u16) -> BoxFuture<'_, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            self.options.prefetch = prefetch;
+            match &mut self.state {
+                // The connection that is being made would have the former prefetch.
+                State::Opening(_) => self.state = State::Closed,
+                State::Open(session) => {
+                    if let Err(error) = session.resume(&self.options.queue, prefetch).await {
+                        return Err(self.lose(error.to_string()));
+                    }
                 }
+                State::Closed | State::Stopped(_) => {}
             }
-            State::Closed | State::Stopped(_) => {}
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    async fn stop(&mut self) -> Result<(), ConsumeError> {
-        let former = std::mem::replace(&mut self.state, State::Stopped(None));
-        let session = match former {
-            State::Open(session) => session,
-            State::Stopped(held) => {
-                self.state = State::Stopped(held);
+    fn stop(&mut self) -> BoxFuture<'_, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            let former = std::mem::replace(&mut self.state, State::Stopped(None));
+            let session = match former {
+                State::Open(session) => session,
+                State::Stopped(held) => {
+                    self.state = State::Stopped(held);
+                    return Ok(());
+                }
+                State::Closed | State::Opening(_) => return Ok(()),
+            };
+            self.state = State::Stopped(Some(session));
+            let Some(session) = self.session() else {
                 return Ok(());
+            };
+            match session.cancel().await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(self.lose(error.to_string())),
             }
-            State::Closed | State::Opening(_) => return Ok(()),
-        };
-        self.state = State::Stopped(Some(session));
-        let Some(session) = self.session() else {
-            return Ok(());
-        };
-        match session.cancel().await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.lose(error.to_string())),
-        }
+        })
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, ErrorKind};
@@ -124,73 +124,85 @@ async fn settled(channel: &Channel, queue: &str, expected: u64) -> Result<(), De
     timeout(SETTLED, looks).await.unwrap_or(Ok(()))
 }
 
-#[async_trait]
 impl DeadLetters for RabbitDeadLetters {
-    async fn open(&self, queue: &str) -> Result<Box<dyn DeadLetterReader>, DeadLetterError> {
-        let connection = open(&self.source, &self.options)
-            .await
-            .map_err(unavailable)?;
-        let channel = answer(queue, connection.create_channel()).await?;
-        let waiting = waiting(&channel, queue).await?;
-        Ok(Box::new(Reader {
-            connection,
-            channel,
-            queue: queue.to_owned(),
-            waiting,
-            held: BTreeSet::new(),
-            ahead: VecDeque::new(),
-        }))
+    fn open<'a>(
+        &'a self,
+        queue: &'a str,
+    ) -> BoxFuture<'a, Result<Box<dyn DeadLetterReader>, DeadLetterError>> {
+        Box::pin(async move {
+            let connection = open(&self.source, &self.options)
+                .await
+                .map_err(unavailable)?;
+            let channel = answer(queue, connection.create_channel()).await?;
+            let waiting = waiting(&channel, queue).await?;
+            Ok(Box::new(Reader {
+                connection,
+                channel,
+                queue: queue.to_owned(),
+                waiting,
+                held: BTreeSet::new(),
+                ahead: VecDeque::new(),
+            }) as Box<dyn DeadLetterReader>)
+        })
     }
 }
 
-#[async_trait]
 impl DeadLetterReader for Reader {
     fn waiting(&self) -> u64 {
         self.waiting
     }
 
-    async fn next(&mut self) -> Result<Option<DeadLetter>, DeadLetterError> {
-        match self.ahead.pop_front() {
-            Some(letter) => Ok(Some(letter)),
-            None => self.read().await,
-        }
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<DeadLetter>, DeadLetterError>> {
+        Box::pin(async move {
+            match self.ahead.pop_front() {
+                Some(letter) => Ok(Some(letter)),
+                None => self.read().await,
+            }
+        })
     }
 
-    async fn remove(&mut self, letters: &[LetterTag]) -> Result<(), DeadLetterError> {
-        for letters in letters.chunks(AT_A_TIME) {
-            for LetterTag(tag) in letters {
-                if self.held.remove(tag) {
-                    let acked = self.channel.basic_ack(*tag, BasicAckOptions::default());
-                    answer(&self.queue, acked).await?;
+    fn remove<'a>(
+        &'a mut self,
+        letters: &'a [LetterTag],
+    ) -> BoxFuture<'a, Result<(), DeadLetterError>> {
+        Box::pin(async move {
+            for letters in letters.chunks(AT_A_TIME) {
+                for LetterTag(tag) in letters {
+                    if self.held.remove(tag) {
+                        let acked = self.channel.basic_ack(*tag, BasicAckOptions::default());
+                        answer(&self.queue, acked).await?;
+                    }
                 }
+                self.done().await?;
             }
-            self.done().await?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    async fn close(self: Box<Self>) -> Result<(), DeadLetterError> {
-        let Self {
-            connection,
-            channel,
-            queue,
-            held,
-            ..
-        } = *self;
-        let requeue = BasicNackOptions {
-            multiple: false,
-            requeue: true,
-        };
-        let held: Vec<u64> = held.into_iter().collect();
-        for tags in held.chunks(AT_A_TIME) {
-            let before = waiting(&channel, &queue).await?;
-            for tag in tags {
-                answer(&queue, channel.basic_nack(*tag, requeue)).await?;
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), DeadLetterError>> {
+        Box::pin(async move {
+            let Self {
+                connection,
+                channel,
+                queue,
+                held,
+                ..
+            } = *self;
+            let requeue = BasicNackOptions {
+                multiple: false,
+                requeue: true,
+            };
+            let held: Vec<u64> = held.into_iter().collect();
+            for tags in held.chunks(AT_A_TIME) {
+                let before = waiting(&channel, &queue).await?;
+                for tag in tags {
+                    answer(&queue, channel.basic_nack(*tag, requeue)).await?;
+                }
+                settled(&channel, &queue, before + tags.len() as u64).await?;
             }
-            settled(&channel, &queue, before + tags.len() as u64).await?;
-        }
-        // Answered only after all that went before it on the channel.
-        answer(&queue, channel.close(200, "read".into())).await?;
-        answer(&queue, connection.close(200, "read".into())).await
+            // Answered only after all that went before it on the channel.
+            answer(&queue, channel.close(200, "read".into())).await?;
+            answer(&queue, connection.close(200, "read".into())).await
+        })
     }
 }

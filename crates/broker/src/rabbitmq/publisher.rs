@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::future::join_all;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -205,51 +205,61 @@ fn is_not_found(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == NOT_FOUND)
 }
 
-#[async_trait]
 impl Publisher for RabbitPublisher {
-    async fn publish(&self, queue: &str, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
-        let mut results = Vec::with_capacity(messages.len());
-        let mut rest = messages.as_slice();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(chunk(rest));
-            let outcome = self.publish_chunk(queue, now).await;
-            let failed = outcome.iter().find_map(|result| result.clone().err());
-            results.extend(outcome);
-            rest = later;
-            // What hinders one chunk hinders the next: the rest is not tried.
-            if let Some(error) = failed {
-                results.resize(messages.len(), Err(error));
-                break;
+    fn publish<'a>(
+        &'a self,
+        queue: &'a str,
+        messages: Vec<Message>,
+    ) -> BoxFuture<'a, Vec<Result<(), PublishError>>> {
+        Box::pin(async move {
+            let mut results = Vec::with_capacity(messages.len());
+            let mut rest = messages.as_slice();
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(chunk(rest));
+                let outcome = self.publish_chunk(queue, now).await;
+                let failed = outcome.iter().find_map(|result| result.clone().err());
+                results.extend(outcome);
+                rest = later;
+                // What hinders one chunk hinders the next: the rest is not tried.
+                if let Some(error) = failed {
+                    results.resize(messages.len(), Err(error));
+                    break;
+                }
             }
-        }
-        results
+            results
+        })
     }
 
-    async fn depth(&self, queue: &str) -> Result<u64, PublishError> {
-        let unavailable = |reason: String| PublishError::Unavailable(reason);
-        let connection = self.link.now().map_err(unavailable)?;
-        let lease = self.channels.take(&connection).await;
-        let lease = lease.map_err(|error| unavailable(error.to_string()))?;
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let declared = lease
-            .channel
-            .queue_declare(queue.into(), options, FieldTable::default());
-        match declared.await {
-            Ok(found) => {
-                lease.give_back();
-                Ok(found.message_count().into())
+    fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64, PublishError>> {
+        Box::pin(async move {
+            let unavailable = |reason: String| PublishError::Unavailable(reason);
+            let connection = self.link.now().map_err(unavailable)?;
+            let lease = self.channels.take(&connection).await;
+            let lease = lease.map_err(|error| unavailable(error.to_string()))?;
+            let options = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
+            };
+            let declared =
+                lease
+                    .channel
+                    .queue_declare(queue.into(), options, FieldTable::default());
+            match declared.await {
+                Ok(found) => {
+                    lease.give_back();
+                    Ok(found.message_count().into())
+                }
+                Err(error) if is_not_found(&error) => Err(PublishError::NoQueue(queue.to_owned())),
+                Err(error) => Err(unavailable(error.to_string())),
             }
-            Err(error) if is_not_found(&error) => Err(PublishError::NoQueue(queue.to_owned())),
-            Err(error) => Err(unavailable(error.to_string())),
-        }
+        })
     }
 
-    async fn ready(&self) -> bool {
-        self.link
-            .now()
-            .is_ok_and(|connection| !connection.status().blocked())
+    fn ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            self.link
+                .now()
+                .is_ok_and(|connection| !connection.status().blocked())
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use scylla::client::session::Session;
 use simbdp_api::pipeline::TableSpec;
 use tokio::sync::Mutex;
@@ -140,86 +140,109 @@ impl CassandraAdmin {
     }
 }
 
-#[async_trait]
 impl StoreAdmin for CassandraAdmin {
     /// Roles are replicated as tenants' rows are, and are read at the same consistency.
-    async fn serves(&self) -> Result<(), AdminError> {
-        observe::role(&self.session, plan::DEFAULT_SUPERUSER)
-            .await
-            .map(drop)
+    fn serves(&self) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move {
+            observe::role(&self.session, plan::DEFAULT_SUPERUSER)
+                .await
+                .map(drop)
+        })
     }
 
-    async fn members(&self) -> Result<Vec<Member>, AdminError> {
-        // Asked anew, so that a member that joined or left just now is counted right.
-        self.session
-            .refresh_metadata()
-            .await
-            .map_err(|error| AdminError::Unavailable(error.to_string()))?;
-        let said = observe::gossip(&self.session).await?;
-        let cluster = self.session.get_cluster_state();
-        let known = cluster
-            .get_nodes_info()
-            .iter()
-            .map(|node| (node.address.ip(), node.is_connected()));
-        Ok(ring::members(&known.collect(), &said))
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, AdminError>> {
+        Box::pin(async move {
+            // Asked anew, so that a member that joined or left just now is counted right.
+            self.session
+                .refresh_metadata()
+                .await
+                .map_err(|error| AdminError::Unavailable(error.to_string()))?;
+            let said = observe::gossip(&self.session).await?;
+            let cluster = self.session.get_cluster_state();
+            let known = cluster
+                .get_nodes_info()
+                .iter()
+                .map(|node| (node.address.ip(), node.is_connected()));
+            Ok(ring::members(&known.collect(), &said))
+        })
     }
 
-    async fn datacenter(&self) -> Result<Option<String>, AdminError> {
-        observe::datacenter(&self.session).await
+    fn datacenter(&self) -> BoxFuture<'_, Result<Option<String>, AdminError>> {
+        Box::pin(async move { observe::datacenter(&self.session).await })
     }
 
-    async fn bytes(&self) -> Result<u64, AdminError> {
-        observe::bytes(&self.session).await
+    fn bytes(&self) -> BoxFuture<'_, Result<u64, AdminError>> {
+        Box::pin(async move { observe::bytes(&self.session).await })
     }
 
-    async fn unrepaired(&self, member: &str) -> Result<Unrepaired, AdminError> {
-        let keyspaces = observe::keyspaces(&self.session).await?;
-        let repairs = observe::repairs(&self.session, member).await?;
-        Ok(repair::unrepaired(&keyspaces, &repairs))
+    fn unrepaired<'a>(&'a self, member: &'a str) -> BoxFuture<'a, Result<Unrepaired, AdminError>> {
+        Box::pin(async move {
+            let keyspaces = observe::keyspaces(&self.session).await?;
+            let repairs = observe::repairs(&self.session, member).await?;
+            Ok(repair::unrepaired(&keyspaces, &repairs))
+        })
     }
 
-    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
-        let _one = self.changes.lock().await;
-        let observed = self.observe_tenancy(tenancy).await?;
-        let replication = tenancy.replication.as_ref().ok_or_else(|| {
-            plan::unsuitable("the tenancy says nothing of replication, which Cassandra needs")
-        })?;
-        let steps = plan::tenancy(tenancy, replication, &observed);
-        apply(&self.session, &steps).await?;
-        if steps.iter().any(|step| step.secret.is_some()) {
-            self.remember_passwords(tenancy).await?;
-        }
-        self.ensure_ledger(&tenancy.platform_keyspace).await?;
-        self.agree().await
+    fn ensure_tenancy<'a>(&'a self, tenancy: &'a Tenancy) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let _one = self.changes.lock().await;
+            let observed = self.observe_tenancy(tenancy).await?;
+            let replication = tenancy.replication.as_ref().ok_or_else(|| {
+                plan::unsuitable("the tenancy says nothing of replication, which Cassandra needs")
+            })?;
+            let steps = plan::tenancy(tenancy, replication, &observed);
+            apply(&self.session, &steps).await?;
+            if steps.iter().any(|step| step.secret.is_some()) {
+                self.remember_passwords(tenancy).await?;
+            }
+            self.ensure_ledger(&tenancy.platform_keyspace).await?;
+            self.agree().await
+        })
     }
 
-    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        let observed = self.observe_names(names).await?;
-        apply(&self.session, &plan::suspend(names, &observed)).await
+    fn suspend_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let observed = self.observe_names(names).await?;
+            apply(&self.session, &plan::suspend(names, &observed)).await
+        })
     }
 
-    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        let _one = self.changes.lock().await;
-        let observed = self.observe_names(names).await?;
-        apply(&self.session, &plan::drop(names, &observed)).await
+    fn drop_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let _one = self.changes.lock().await;
+            let observed = self.observe_names(names).await?;
+            apply(&self.session, &plan::drop(names, &observed)).await
+        })
     }
 
-    async fn ensure_table(&self, keyspace: &str, table: &TableSpec) -> Result<(), AdminError> {
-        let _one = self.changes.lock().await;
-        if let Some(key) = &table.shard_key {
-            let conflict = no_shards(
-                key,
-                "Cassandra has none: it spreads rows by the partition key",
-            );
-            return Err(AdminError::TableConflict {
-                table: table.name.clone(),
-                column: conflict.column,
-                reason: conflict.reason,
-            });
-        }
-        let there = observe::tables(&self.session, keyspace).await?;
-        self.ensure(keyspace, &schema::declared(table), &there)
-            .await?;
-        self.agree().await
+    fn ensure_table<'a>(
+        &'a self,
+        keyspace: &'a str,
+        table: &'a TableSpec,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let _one = self.changes.lock().await;
+            if let Some(key) = &table.shard_key {
+                let conflict = no_shards(
+                    key,
+                    "Cassandra has none: it spreads rows by the partition key",
+                );
+                return Err(AdminError::TableConflict {
+                    table: table.name.clone(),
+                    column: conflict.column,
+                    reason: conflict.reason,
+                });
+            }
+            let there = observe::tables(&self.session, keyspace).await?;
+            self.ensure(keyspace, &schema::declared(table), &there)
+                .await?;
+            self.agree().await
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use scylla::client::session::Session;
 use simbdp_api::common::Engine;
 
@@ -63,33 +63,41 @@ impl CassandraConnector {
     }
 }
 
-#[async_trait]
 impl AdminConnector for CassandraConnector {
-    async fn bootstrap(
-        &self,
-        endpoints: &[String],
-        setup: &ClusterSetup,
-    ) -> Result<Arc<dyn StoreAdmin>, AdminError> {
-        let EngineSetup::Cassandra(replication) = &setup.engine else {
-            return Err(plan::unsuitable(
-                "the setup is of another engine than Cassandra",
-            ));
-        };
-        let own = setup.login(Engine::Cassandra, endpoints);
-        let session = bootstrap::run(self, &own, setup, replication).await?;
-        Ok(self.admin(own, session).await)
+    fn bootstrap<'a>(
+        &'a self,
+        endpoints: &'a [String],
+        setup: &'a ClusterSetup,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>> {
+        Box::pin(async move {
+            let EngineSetup::Cassandra(replication) = &setup.engine else {
+                return Err(plan::unsuitable(
+                    "the setup is of another engine than Cassandra",
+                ));
+            };
+            let own = setup.login(Engine::Cassandra, endpoints);
+            let session = bootstrap::run(self, &own, setup, replication).await?;
+            Ok(self.admin(own, session).await)
+        })
     }
 
-    async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
-        let session = self.session(connection).await?;
-        Ok(self.admin(connection.clone(), session).await)
+    fn connect<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>> {
+        Box::pin(async move {
+            let session = self.session(connection).await?;
+            Ok(self.admin(connection.clone(), session).await)
+        })
     }
 
-    async fn answers(&self, connection: &Connection) -> Result<(), String> {
-        answers(connection, &Self::options()).await
+    fn answers<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { answers(connection, &Self::options()).await })
     }
 
-    async fn forget(&self, endpoints: &[String]) {
-        self.kept.forget(endpoints).await;
+    fn forget<'a>(&'a self, endpoints: &'a [String]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.kept.forget(endpoints).await;
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::client::session::Session;
 use scylla::cluster::ClusterState;
@@ -146,29 +146,30 @@ impl CassandraTable {
     }
 }
 
-#[async_trait]
 impl Table for CassandraTable {
-    async fn write(&self, rows: &Rows) -> Result<WriteReport, StoreError> {
-        let encoded = self.encoder.encode(rows)?;
-        if encoded.is_empty() {
-            return Ok(WriteReport::default());
-        }
-        let session = self.shared.sessions.get().await?;
-        let ring = self.ring(&session);
-        let batches = split(&encoded.rows, &ring, self.shared.limits);
-        let report = WriteReport {
-            rows: encoded.len() as u64,
-            batches: batches.len() as u64,
-        };
-        stream::iter(batches)
-            .map(|batch| self.send(&session, &encoded, batch))
-            .buffer_unordered(self.shared.in_flight)
-            .try_collect::<()>()
-            .await?;
-        Ok(report)
+    fn write<'a>(&'a self, rows: &'a Rows) -> BoxFuture<'a, Result<WriteReport, StoreError>> {
+        Box::pin(async move {
+            let encoded = self.encoder.encode(rows)?;
+            if encoded.is_empty() {
+                return Ok(WriteReport::default());
+            }
+            let session = self.shared.sessions.get().await?;
+            let ring = self.ring(&session);
+            let batches = split(&encoded.rows, &ring, self.shared.limits);
+            let report = WriteReport {
+                rows: encoded.len() as u64,
+                batches: batches.len() as u64,
+            };
+            stream::iter(batches)
+                .map(|batch| self.send(&session, &encoded, batch))
+                .buffer_unordered(self.shared.in_flight)
+                .try_collect::<()>()
+                .await?;
+            Ok(report)
+        })
     }
 
-    async fn read(&self, query: &RowQuery) -> Result<Page, StoreError> {
-        read::page(self, query).await
+    fn read<'a>(&'a self, query: &'a RowQuery) -> BoxFuture<'a, Result<Page, StoreError>> {
+        Box::pin(async move { read::page(self, query).await })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use mongodb::Client;
 use simbdp_api::pipeline::TableSpec;
 use tokio::sync::Mutex;
@@ -93,72 +93,94 @@ impl MongoAdmin {
     }
 }
 
-#[async_trait]
 impl StoreAdmin for MongoAdmin {
     /// A primary that loses its majority steps down.
-    async fn serves(&self) -> Result<(), AdminError> {
-        observe::primary_answers(&self.client).await
+    fn serves(&self) -> BoxFuture<'_, Result<(), AdminError>> {
+        Box::pin(async move { observe::primary_answers(&self.client).await })
     }
 
-    async fn members(&self) -> Result<Vec<Member>, AdminError> {
-        observe::members(&self.client).await
+    fn members(&self) -> BoxFuture<'_, Result<Vec<Member>, AdminError>> {
+        Box::pin(async move { observe::members(&self.client).await })
     }
 
     /// Every member has all data.
-    async fn bytes(&self) -> Result<u64, AdminError> {
-        observe::bytes(&self.client).await
+    fn bytes(&self) -> BoxFuture<'_, Result<u64, AdminError>> {
+        Box::pin(async move { observe::bytes(&self.client).await })
     }
 
-    async fn ensure_members(&self, members: &[String]) -> Result<(), AdminError> {
-        let _one = self.changes.lock().await;
-        voters::step(&self.client, members).await
+    fn ensure_members<'a>(
+        &'a self,
+        members: &'a [String],
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let _one = self.changes.lock().await;
+            voters::step(&self.client, members).await
+        })
     }
 
-    async fn ensure_tenancy(&self, tenancy: &Tenancy) -> Result<(), AdminError> {
-        let _one = self.changes.lock().await;
-        let steps = plan::tenancy(tenancy, &self.users(tenancy).await?);
-        let changed = !steps.is_empty();
-        apply(&self.client, steps).await?;
-        if changed {
-            self.remember_passwords(tenancy).await?;
-        }
-        self.ensure_ledger(&tenancy.platform_keyspace).await
+    fn ensure_tenancy<'a>(&'a self, tenancy: &'a Tenancy) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let _one = self.changes.lock().await;
+            let steps = plan::tenancy(tenancy, &self.users(tenancy).await?);
+            let changed = !steps.is_empty();
+            apply(&self.client, steps).await?;
+            if changed {
+                self.remember_passwords(tenancy).await?;
+            }
+            self.ensure_ledger(&tenancy.platform_keyspace).await
+        })
     }
 
-    async fn suspend_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        let _one = self.changes.lock().await;
-        let random = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let users = self.named_users(names).await?;
-        apply(&self.client, plan::suspend(names, &users, &random)).await
+    fn suspend_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let _one = self.changes.lock().await;
+            let random = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+            let users = self.named_users(names).await?;
+            apply(&self.client, plan::suspend(names, &users, &random)).await
+        })
     }
 
-    async fn drop_tenancy(&self, names: &TenancyNames) -> Result<(), AdminError> {
-        let _one = self.changes.lock().await;
-        let users = self.named_users(names).await?;
-        let databases = observe::databases(&self.client).await?;
-        apply(&self.client, plan::drop(names, &users, &databases)).await
+    fn drop_tenancy<'a>(
+        &'a self,
+        names: &'a TenancyNames,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let _one = self.changes.lock().await;
+            let users = self.named_users(names).await?;
+            let databases = observe::databases(&self.client).await?;
+            apply(&self.client, plan::drop(names, &users, &databases)).await
+        })
     }
 
-    async fn ensure_table(&self, keyspace: &str, table: &TableSpec) -> Result<(), AdminError> {
-        let _one = self.changes.lock().await;
-        // A database comes with its first collection: one for a tenant that is not there would be left behind.
-        if !observe::is_used(&self.client, keyspace).await? {
-            return Err(AdminError::Unavailable(format!(
-                "database `{keyspace}` has no users yet"
-            )));
-        }
-        let there = observe::collection(&self.client.database(keyspace), &table.name).await?;
-        let conflict = |conflict: Conflict| AdminError::TableConflict {
-            table: table.name.clone(),
-            column: conflict.column,
-            reason: conflict.reason,
-        };
-        let mut steps = schema::plan(keyspace, table, there.as_ref()).map_err(conflict)?;
-        // Whatever conflicts is told before anything is made.
-        if table.shard_key.is_some() {
-            let there = observe::sharding(&self.client, keyspace, &table.name).await?;
-            steps.extend(shard::plan(keyspace, table, &there).map_err(conflict)?);
-        }
-        apply(&self.client, steps).await
+    fn ensure_table<'a>(
+        &'a self,
+        keyspace: &'a str,
+        table: &'a TableSpec,
+    ) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            let _one = self.changes.lock().await;
+            // A database comes with its first collection: one for a tenant that is not there would be left behind.
+            if !observe::is_used(&self.client, keyspace).await? {
+                return Err(AdminError::Unavailable(format!(
+                    "database `{keyspace}` has no users yet"
+                )));
+            }
+            let there = observe::collection(&self.client.database(keyspace), &table.name).await?;
+            let conflict = |conflict: Conflict| AdminError::TableConflict {
+                table: table.name.clone(),
+                column: conflict.column,
+                reason: conflict.reason,
+            };
+            let mut steps = schema::plan(keyspace, table, there.as_ref()).map_err(conflict)?;
+            // Whatever conflicts is told before anything is made.
+            if table.shard_key.is_some() {
+                let there = observe::sharding(&self.client, keyspace, &table.name).await?;
+                steps.extend(shard::plan(keyspace, table, &there).map_err(conflict)?);
+            }
+            apply(&self.client, steps).await
+        })
     }
 }

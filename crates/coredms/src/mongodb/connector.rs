@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use mongodb::Client;
 use simbdp_api::common::Engine;
 
@@ -58,37 +58,49 @@ impl MongoConnector {
     }
 }
 
-#[async_trait]
 impl AdminConnector for MongoConnector {
-    async fn bootstrap(
-        &self,
-        endpoints: &[String],
-        setup: &ClusterSetup,
-    ) -> Result<Arc<dyn StoreAdmin>, AdminError> {
-        let EngineSetup::MongoDB(set) = &setup.engine else {
-            return Err(AdminError::Refused {
-                action: "the setup".to_owned(),
-                reason: "the setup is of another engine than MongoDB".to_owned(),
-            });
-        };
-        let own = setup.login(Engine::MongoDB, endpoints);
-        let client = bootstrap::run(self, &own, setup, set).await?;
-        Ok(self.admin(own, client).await)
+    fn bootstrap<'a>(
+        &'a self,
+        endpoints: &'a [String],
+        setup: &'a ClusterSetup,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>> {
+        Box::pin(async move {
+            let EngineSetup::MongoDB(set) = &setup.engine else {
+                return Err(AdminError::Refused {
+                    action: "the setup".to_owned(),
+                    reason: "the setup is of another engine than MongoDB".to_owned(),
+                });
+            };
+            let own = setup.login(Engine::MongoDB, endpoints);
+            let client = bootstrap::run(self, &own, setup, set).await?;
+            Ok(self.admin(own, client).await)
+        })
     }
 
-    async fn connect(&self, connection: &Connection) -> Result<Arc<dyn StoreAdmin>, AdminError> {
-        let client = self.session(connection).await?;
-        Ok(self.admin(connection.clone(), client).await)
+    fn connect<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> BoxFuture<'a, Result<Arc<dyn StoreAdmin>, AdminError>> {
+        Box::pin(async move {
+            let client = self.session(connection).await?;
+            Ok(self.admin(connection.clone(), client).await)
+        })
     }
 
-    async fn answers(&self, connection: &Connection) -> Result<(), String> {
-        match open(of_first(connection, ANSWER_TIMEOUT), ANSWER_TIMEOUT).await {
-            Ok(_) | Err(LoginFailure::Refused(_)) => Ok(()),
-            Err(LoginFailure::Foreign(reason) | LoginFailure::Unavailable(reason)) => Err(reason),
-        }
+    fn answers<'a>(&'a self, connection: &'a Connection) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            match open(of_first(connection, ANSWER_TIMEOUT), ANSWER_TIMEOUT).await {
+                Ok(_) | Err(LoginFailure::Refused(_)) => Ok(()),
+                Err(LoginFailure::Foreign(reason) | LoginFailure::Unavailable(reason)) => {
+                    Err(reason)
+                }
+            }
+        })
     }
 
-    async fn forget(&self, endpoints: &[String]) {
-        self.kept.forget(endpoints).await;
+    fn forget<'a>(&'a self, endpoints: &'a [String]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.kept.forget(endpoints).await;
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use mongodb::bson::doc;
 use simbdp_api::pipeline::TableSpec;
 use tokio::sync::Semaphore;
@@ -93,17 +93,24 @@ impl MongoStore {
     }
 }
 
-#[async_trait]
 impl Store for MongoStore {
-    async fn table(&self, keyspace: &str, table: &TableSpec) -> Result<Arc<dyn Table>, StoreError> {
-        let table = MongoTable::prepare(self.shared.clone(), keyspace, table).await?;
-        Ok(Arc::new(table))
+    fn table<'a>(
+        &'a self,
+        keyspace: &'a str,
+        table: &'a TableSpec,
+    ) -> BoxFuture<'a, Result<Arc<dyn Table>, StoreError>> {
+        Box::pin(async move {
+            let table = MongoTable::prepare(self.shared.clone(), keyspace, table).await?;
+            Ok(Arc::new(table) as Arc<dyn Table>)
+        })
     }
 
-    async fn ready(&self) -> bool {
-        matches!(
-            tokio::time::timeout(READY_TIMEOUT, self.answers()).await,
-            Ok(Ok(()))
-        )
+    fn ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            matches!(
+                tokio::time::timeout(READY_TIMEOUT, self.answers()).await,
+                Ok(Ok(()))
+            )
+        })
     }
 }

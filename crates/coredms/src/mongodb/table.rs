@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 use mongodb::Database;
 use mongodb::bson::{RawDocumentBuf, doc};
@@ -130,26 +130,27 @@ fn check(table: &TableSpec, there: Option<&CollectionState>) -> Result<(), Store
     Ok(())
 }
 
-#[async_trait]
 impl Table for MongoTable {
-    async fn write(&self, rows: &Rows) -> Result<WriteReport, StoreError> {
-        let encoded = self.encoder.encode(rows)?;
-        if encoded.rows.is_empty() {
-            return Ok(WriteReport::default());
-        }
-        let database = self.database().await?;
-        let batches = stream::iter(split(&encoded.rows, self.shared.limits))
-            .map(|batch| self.send(&database, &encoded, batch))
-            .buffer_unordered(self.shared.in_flight)
-            .try_fold(0, |sum, commands| async move { Ok(sum + commands) })
-            .await?;
-        Ok(WriteReport {
-            rows: encoded.rows.len() as u64,
-            batches,
+    fn write<'a>(&'a self, rows: &'a Rows) -> BoxFuture<'a, Result<WriteReport, StoreError>> {
+        Box::pin(async move {
+            let encoded = self.encoder.encode(rows)?;
+            if encoded.rows.is_empty() {
+                return Ok(WriteReport::default());
+            }
+            let database = self.database().await?;
+            let batches = stream::iter(split(&encoded.rows, self.shared.limits))
+                .map(|batch| self.send(&database, &encoded, batch))
+                .buffer_unordered(self.shared.in_flight)
+                .try_fold(0, |sum, commands| async move { Ok(sum + commands) })
+                .await?;
+            Ok(WriteReport {
+                rows: encoded.rows.len() as u64,
+                batches,
+            })
         })
     }
 
-    async fn read(&self, query: &RowQuery) -> Result<Page, StoreError> {
-        read::page(self, query).await
+    fn read<'a>(&'a self, query: &'a RowQuery) -> BoxFuture<'a, Result<Page, StoreError>> {
+        Box::pin(async move { read::page(self, query).await })
     }
 }

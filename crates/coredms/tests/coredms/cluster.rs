@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::future::join_all;
 use simbdp_api::common::Engine;
 use simbdp_coredms::admin::{
@@ -22,7 +22,6 @@ use crate::tables::spec;
 const ROWS: i32 = 400;
 
 /// Three members that can be killed.
-#[async_trait]
 trait Cluster: Send {
     fn engine(&self) -> Engine;
     fn endpoints(&self) -> Vec<String>;
@@ -30,10 +29,9 @@ trait Cluster: Send {
     fn replication(&self) -> Option<Replication>;
     fn kill(&mut self, member: usize);
     fn hang(&mut self, member: usize, hangs: bool);
-    async fn run(&mut self, member: usize);
+    fn run(&mut self, member: usize) -> BoxFuture<'_, ()>;
 }
 
-#[async_trait]
 impl Cluster for Cassandra {
     fn engine(&self) -> Engine {
         Engine::Cassandra
@@ -57,12 +55,13 @@ impl Cluster for Cassandra {
     fn hang(&mut self, member: usize, hangs: bool) {
         Self::hang(self, member, hangs).unwrap();
     }
-    async fn run(&mut self, member: usize) {
-        Self::run(self, member).await.unwrap();
+    fn run(&mut self, member: usize) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            Self::run(self, member).await.unwrap();
+        })
     }
 }
 
-#[async_trait]
 impl Cluster for MongoDb {
     fn engine(&self) -> Engine {
         Engine::MongoDB
@@ -82,8 +81,10 @@ impl Cluster for MongoDb {
     fn hang(&mut self, member: usize, hangs: bool) {
         Self::hang(self, member, hangs).unwrap();
     }
-    async fn run(&mut self, member: usize) {
-        Self::run(self, member).await.unwrap();
+    fn run(&mut self, member: usize) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            Self::run(self, member).await.unwrap();
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Cassandra as the server under test.
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::errors::NewSessionError;
@@ -44,7 +44,6 @@ pub async fn query(session: &Session, cql: &str) -> Vec<Row> {
     rows.rows::<Row>().unwrap().map(Result::unwrap).collect()
 }
 
-#[async_trait]
 impl Server for OnCassandra {
     fn engine(&self) -> Engine {
         Engine::Cassandra
@@ -84,24 +83,28 @@ impl Server for OnCassandra {
         350
     }
 
-    async fn run(&self, statement: &str) {
-        let session = self.superuser().await;
-        session.query_unpaged(statement, ()).await.unwrap();
+    fn run<'a>(&'a self, statement: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let session = self.superuser().await;
+            session.query_unpaged(statement, ()).await.unwrap();
+        })
     }
 
-    async fn allowed(&self, role: &RoleLogin, statement: &str) -> bool {
-        let session = self.login(&role.name, &role.password).await.unwrap();
-        match session.query_unpaged(statement, ()).await {
-            Ok(_) => true,
-            Err(error) => {
-                let text = error.to_string();
-                assert!(
-                    text.contains("doesn't have the right") || text.contains("permission"),
-                    "{statement}: {text}"
-                );
-                false
+    fn allowed<'a>(&'a self, role: &'a RoleLogin, statement: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let session = self.login(&role.name, &role.password).await.unwrap();
+            match session.query_unpaged(statement, ()).await {
+                Ok(_) => true,
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(
+                        text.contains("doesn't have the right") || text.contains("permission"),
+                        "{statement}: {text}"
+                    );
+                    false
+                }
             }
-        }
+        })
     }
 
     fn tenants_rights(&self, a: &str, b: &str) -> (Vec<String>, Vec<String>) {
@@ -140,13 +143,15 @@ impl Server for OnCassandra {
         (may, may_not)
     }
 
-    async fn make_x(&self, keyspace: &str) {
-        self.run(&format!(
-            "CREATE TABLE {keyspace}.x (k int PRIMARY KEY, v int)"
-        ))
-        .await;
-        self.run(&format!("INSERT INTO {keyspace}.x (k, v) VALUES (7, 7)"))
+    fn make_x<'a>(&'a self, keyspace: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.run(&format!(
+                "CREATE TABLE {keyspace}.x (k int PRIMARY KEY, v int)"
+            ))
             .await;
+            self.run(&format!("INSERT INTO {keyspace}.x (k, v) VALUES (7, 7)"))
+                .await;
+        })
     }
 
     fn drift(&self, tenancy: &Tenancy) -> Vec<String> {
@@ -161,48 +166,60 @@ impl Server for OnCassandra {
         ]
     }
 
-    async fn rights(&self, role: &str) -> String {
-        let cql = format!(
-            "SELECT resource, permissions FROM system_auth.role_permissions WHERE role = '{role}'"
-        );
-        format!("{:?}", self.query(&cql).await)
+    fn rights<'a>(&'a self, role: &'a str) -> BoxFuture<'a, String> {
+        Box::pin(async move {
+            let cql = format!(
+                "SELECT resource, permissions FROM system_auth.role_permissions WHERE role = '{role}'"
+            );
+            format!("{:?}", self.query(&cql).await)
+        })
     }
 
-    async fn stored_password(&self, role: &str) -> String {
-        let cql = format!(
-            "SELECT salted_hash, WRITETIME(salted_hash) FROM system_auth.roles WHERE role = '{role}'"
-        );
-        format!("{:?}", self.query(&cql).await)
+    fn stored_password<'a>(&'a self, role: &'a str) -> BoxFuture<'a, String> {
+        Box::pin(async move {
+            let cql = format!(
+                "SELECT salted_hash, WRITETIME(salted_hash) FROM system_auth.roles WHERE role = '{role}'"
+            );
+            format!("{:?}", self.query(&cql).await)
+        })
     }
 
-    async fn keyspace(&self, name: &str) -> Option<String> {
-        let cql = format!(
-            "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{name}'"
-        );
-        let rows = self.query(&cql).await;
-        rows.first().map(|row| format!("{row:?}"))
+    fn keyspace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<String>> {
+        Box::pin(async move {
+            let cql = format!(
+                "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{name}'"
+            );
+            let rows = self.query(&cql).await;
+            rows.first().map(|row| format!("{row:?}"))
+        })
     }
 
-    async fn table(&self, keyspace: &str, table: &str) -> String {
-        let cql = format!(
-            "SELECT column_name, type, kind, position, clustering_order FROM system_schema.columns WHERE keyspace_name = '{keyspace}' AND table_name = '{table}'"
-        );
-        format!("{:?}", self.query(&cql).await)
+    fn table<'a>(&'a self, keyspace: &'a str, table: &'a str) -> BoxFuture<'a, String> {
+        Box::pin(async move {
+            let cql = format!(
+                "SELECT column_name, type, kind, position, clustering_order FROM system_schema.columns WHERE keyspace_name = '{keyspace}' AND table_name = '{table}'"
+            );
+            format!("{:?}", self.query(&cql).await)
+        })
     }
 
-    async fn count(&self, keyspace: &str, table: &str) -> u64 {
-        let rows = self
-            .query(&format!("SELECT COUNT(*) FROM {keyspace}.{table}"))
-            .await;
-        let count = rows[0].columns[0].clone().unwrap().as_bigint().unwrap();
-        u64::try_from(count).unwrap()
+    fn count<'a>(&'a self, keyspace: &'a str, table: &'a str) -> BoxFuture<'a, u64> {
+        Box::pin(async move {
+            let rows = self
+                .query(&format!("SELECT COUNT(*) FROM {keyspace}.{table}"))
+                .await;
+            let count = rows[0].columns[0].clone().unwrap().as_bigint().unwrap();
+            u64::try_from(count).unwrap()
+        })
     }
 
-    async fn seconds_left(&self, keyspace: &str, table: &str, k: i32) -> i64 {
-        let cql = format!("SELECT TTL(v) FROM {keyspace}.{table} WHERE k = {k}");
-        let rows = self.query(&cql).await;
-        let left = rows[0].columns[0].clone().unwrap();
-        left.as_int().unwrap().into()
+    fn seconds_left<'a>(&'a self, keyspace: &'a str, table: &'a str, k: i32) -> BoxFuture<'a, i64> {
+        Box::pin(async move {
+            let cql = format!("SELECT TTL(v) FROM {keyspace}.{table} WHERE k = {k}");
+            let rows = self.query(&cql).await;
+            let left = rows[0].columns[0].clone().unwrap();
+            left.as_int().unwrap().into()
+        })
     }
 
     fn check_log(&self) {

@@ -1,7 +1,7 @@
 //! MongoDB as the server under test.
 
-use async_trait::async_trait;
 use futures::TryStreamExt;
+use futures::future::BoxFuture;
 use mongodb::Client;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::error::{Error, ErrorKind};
@@ -81,7 +81,6 @@ fn quoted(list: &[&str]) -> Vec<String> {
     list.iter().map(|text| (*text).to_owned()).collect()
 }
 
-#[async_trait]
 impl Server for OnMongoDb {
     fn engine(&self) -> Engine {
         Engine::MongoDB
@@ -117,18 +116,22 @@ impl Server for OnMongoDb {
         20
     }
 
-    async fn run(&self, statement: &str) {
-        execute(&self.system(), statement).await.unwrap();
+    fn run<'a>(&'a self, statement: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            execute(&self.system(), statement).await.unwrap();
+        })
     }
 
-    async fn allowed(&self, role: &RoleLogin, statement: &str) -> bool {
-        match execute(&login(self, role), statement).await {
-            Ok(_) => true,
-            Err(error) => match &*error.kind {
-                ErrorKind::Command(command) if command.code == UNAUTHORIZED => false,
-                _ => panic!("{statement}: {error}"),
-            },
-        }
+    fn allowed<'a>(&'a self, role: &'a RoleLogin, statement: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            match execute(&login(self, role), statement).await {
+                Ok(_) => true,
+                Err(error) => match &*error.kind {
+                    ErrorKind::Command(command) if command.code == UNAUTHORIZED => false,
+                    _ => panic!("{statement}: {error}"),
+                },
+            }
+        })
     }
 
     fn tenants_rights(&self, a: &str, b: &str) -> (Vec<String>, Vec<String>) {
@@ -173,9 +176,11 @@ impl Server for OnMongoDb {
         (may, may_not)
     }
 
-    async fn make_x(&self, keyspace: &str) {
-        let statement = format!(r#"{keyspace} {{"insert": "x", "documents": [{{"_id": 7}}]}}"#);
-        self.run(&statement).await;
+    fn make_x<'a>(&'a self, keyspace: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let statement = format!(r#"{keyspace} {{"insert": "x", "documents": [{{"_id": 7}}]}}"#);
+            self.run(&statement).await;
+        })
     }
 
     fn drift(&self, tenancy: &Tenancy) -> Vec<String> {
@@ -185,48 +190,61 @@ impl Server for OnMongoDb {
         )]
     }
 
-    async fn rights(&self, role: &str) -> String {
-        let command = doc! {"usersInfo": {"user": role, "db": "admin"}};
-        let answer = self.system().database("admin").run_command(command).await;
-        let answer = answer.unwrap();
-        let user = answer.get_array("users").unwrap().first().cloned();
-        let roles = user.as_ref().and_then(Bson::as_document);
-        format!("{:?}", roles.and_then(|user| user.get_array("roles").ok()))
+    fn rights<'a>(&'a self, role: &'a str) -> BoxFuture<'a, String> {
+        Box::pin(async move {
+            let command = doc! {"usersInfo": {"user": role, "db": "admin"}};
+            let answer = self.system().database("admin").run_command(command).await;
+            let answer = answer.unwrap();
+            let user = answer.get_array("users").unwrap().first().cloned();
+            let roles = user.as_ref().and_then(Bson::as_document);
+            format!("{:?}", roles.and_then(|user| user.get_array("roles").ok()))
+        })
     }
 
-    async fn stored_password(&self, role: &str) -> String {
-        let command = doc! {"usersInfo": {"user": role, "db": "admin"}, "showCredentials": true};
-        let answer = self.system().database("admin").run_command(command).await;
-        format!("{:?}", answer.unwrap().get_array("users").unwrap())
+    fn stored_password<'a>(&'a self, role: &'a str) -> BoxFuture<'a, String> {
+        Box::pin(async move {
+            let command =
+                doc! {"usersInfo": {"user": role, "db": "admin"}, "showCredentials": true};
+            let answer = self.system().database("admin").run_command(command).await;
+            format!("{:?}", answer.unwrap().get_array("users").unwrap())
+        })
     }
 
-    async fn keyspace(&self, name: &str) -> Option<String> {
-        let names = self.system().list_database_names().await.unwrap();
-        names.into_iter().find(|database| database == name)
+    fn keyspace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<String>> {
+        Box::pin(async move {
+            let names = self.system().list_database_names().await.unwrap();
+            names.into_iter().find(|database| database == name)
+        })
     }
 
-    async fn table(&self, keyspace: &str, table: &str) -> String {
-        let database = self.system().database(keyspace);
-        let command = doc! {"listCollections": 1, "filter": {"name": table}};
-        let answer = database.run_command(command).await.unwrap();
-        let collection = answer.get_document("cursor").unwrap().clone();
-        let indexes = database
-            .collection::<Document>(table)
-            .list_index_names()
-            .await;
-        format!("{collection:?} {:?}", indexes.unwrap_or_default())
+    fn table<'a>(&'a self, keyspace: &'a str, table: &'a str) -> BoxFuture<'a, String> {
+        Box::pin(async move {
+            let database = self.system().database(keyspace);
+            let command = doc! {"listCollections": 1, "filter": {"name": table}};
+            let answer = database.run_command(command).await.unwrap();
+            let collection = answer.get_document("cursor").unwrap().clone();
+            let indexes = database
+                .collection::<Document>(table)
+                .list_index_names()
+                .await;
+            format!("{collection:?} {:?}", indexes.unwrap_or_default())
+        })
     }
 
-    async fn count(&self, keyspace: &str, table: &str) -> u64 {
-        let database = self.system().database(keyspace);
-        let collection = database.collection::<Document>(table);
-        collection.count_documents(doc! {}).await.unwrap()
+    fn count<'a>(&'a self, keyspace: &'a str, table: &'a str) -> BoxFuture<'a, u64> {
+        Box::pin(async move {
+            let database = self.system().database(keyspace);
+            let collection = database.collection::<Document>(table);
+            collection.count_documents(doc! {}).await.unwrap()
+        })
     }
 
-    async fn seconds_left(&self, keyspace: &str, table: &str, k: i32) -> i64 {
-        let rows = documents(self, keyspace, table, doc! {"_id": k}).await;
-        let end = rows[0].get_datetime("_e").unwrap();
-        (end.timestamp_millis() - DateTime::now().timestamp_millis()) / 1_000
+    fn seconds_left<'a>(&'a self, keyspace: &'a str, table: &'a str, k: i32) -> BoxFuture<'a, i64> {
+        Box::pin(async move {
+            let rows = documents(self, keyspace, table, doc! {"_id": k}).await;
+            let end = rows[0].get_datetime("_e").unwrap();
+            (end.timestamp_millis() - DateTime::now().timestamp_millis()) / 1_000
+        })
     }
 
     fn check_log(&self) {}

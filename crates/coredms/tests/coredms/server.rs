@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::common::Engine;
 use simbdp_coredms::admin::{
     AdminError, ClusterSetup, Replication, RoleLogin, Tenancy, TenancyNames,
@@ -24,7 +24,6 @@ pub const PASSWORD: &str = "it's the operator's";
 
 /// A server that runs, and what can be seen of it past the code under test. A statement is CQL, or the name of a
 /// database and a command in JSON.
-#[async_trait]
 pub trait Server: Send + Sync {
     fn engine(&self) -> Engine;
     fn endpoints(&self) -> Vec<String>;
@@ -37,29 +36,29 @@ pub trait Server: Send + Sync {
     /// Most requests that 5,000 rows of 1,250 partitions may take.
     fn most_batches(&self) -> u64;
     /// Runs a statement as somebody who may do everything.
-    async fn run(&self, statement: &str);
+    fn run<'a>(&'a self, statement: &'a str) -> BoxFuture<'a, ()>;
     /// Whether a role may do this.
-    async fn allowed(&self, role: &RoleLogin, statement: &str) -> bool;
+    fn allowed<'a>(&'a self, role: &'a RoleLogin, statement: &'a str) -> BoxFuture<'a, bool>;
     /// Statements that a tenant's role may run, and those that it may not, where tenants `a` and `b` have a table `x`
     /// each.
     fn tenants_rights(&self, a: &str, b: &str) -> (Vec<String>, Vec<String>);
     /// The same of the platform's role.
     fn platforms_rights(&self, a: &str, b: &str) -> (Vec<String>, Vec<String>);
     /// Makes a table `x` with a row, past the operator.
-    async fn make_x(&self, keyspace: &str);
+    fn make_x<'a>(&'a self, keyspace: &'a str) -> BoxFuture<'a, ()>;
     /// Statements that spoil a tenancy.
     fn drift(&self, tenancy: &Tenancy) -> Vec<String>;
     /// Rights of a role, as the database lists them.
-    async fn rights(&self, role: &str) -> String;
+    fn rights<'a>(&'a self, role: &'a str) -> BoxFuture<'a, String>;
     /// What the database stores of a password: another one after each change, even to the same.
-    async fn stored_password(&self, role: &str) -> String;
+    fn stored_password<'a>(&'a self, role: &'a str) -> BoxFuture<'a, String>;
     /// How a keyspace is replicated, where that can be said.
-    async fn keyspace(&self, name: &str) -> Option<String>;
+    fn keyspace<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<String>>;
     /// A table as the database describes it.
-    async fn table(&self, keyspace: &str, table: &str) -> String;
-    async fn count(&self, keyspace: &str, table: &str) -> u64;
+    fn table<'a>(&'a self, keyspace: &'a str, table: &'a str) -> BoxFuture<'a, String>;
+    fn count<'a>(&'a self, keyspace: &'a str, table: &'a str) -> BoxFuture<'a, u64>;
     /// Seconds that the row with key `k` still lives.
-    async fn seconds_left(&self, keyspace: &str, table: &str, k: i32) -> i64;
+    fn seconds_left<'a>(&'a self, keyspace: &'a str, table: &'a str, k: i32) -> BoxFuture<'a, i64>;
     /// Looks whether the server itself complained of anything.
     fn check_log(&self);
 }

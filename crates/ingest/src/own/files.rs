@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::wire::config::AppConfig;
 use simbdp_api::wire::work::FileWork;
 
@@ -35,38 +35,39 @@ pub struct OwnFiles {
     pub shutdown: Shutdown,
 }
 
-#[async_trait]
 impl FileApp for OwnFiles {
-    async fn ingest(&self, work: &FileWork) -> Result<FileReport, Stopping> {
-        let fetched = match self.fetch(work).await {
-            Ok(fetched) => fetched,
-            Err(GaveUp::Stopping(stopping)) => return Err(stopping),
-            Err(GaveUp::Permanent(error)) => return Ok(failed(error.to_string())),
-        };
-        let mut pauses = pauses();
-        let mut attempt = 1;
-        loop {
-            match self.attempt(work, &fetched, attempt).await {
-                Ok(report) => return Ok(report),
-                Err(AttemptError::Stopping(stopping)) => return Err(stopping),
-                Err(AttemptError::Transient(error)) => {
-                    tracing::warn!(file = %work.id, error, "the app is tried again");
-                    self.files.metrics.retried("app");
-                }
-                Err(AttemptError::App(error)) => {
-                    tracing::warn!(file = %work.id, error, attempt, "the app failed");
-                    self.files.metrics.program_failed();
-                    if attempt >= self.max_attempts {
-                        return Ok(failed(format!(
-                            "the app failed at attempt {attempt} of {}: {error}; some of its rows may be in the table",
-                            self.max_attempts
-                        )));
+    fn ingest<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<FileReport, Stopping>> {
+        Box::pin(async move {
+            let fetched = match self.fetch(work).await {
+                Ok(fetched) => fetched,
+                Err(GaveUp::Stopping(stopping)) => return Err(stopping),
+                Err(GaveUp::Permanent(error)) => return Ok(failed(error.to_string())),
+            };
+            let mut pauses = pauses();
+            let mut attempt = 1;
+            loop {
+                match self.attempt(work, &fetched, attempt).await {
+                    Ok(report) => return Ok(report),
+                    Err(AttemptError::Stopping(stopping)) => return Err(stopping),
+                    Err(AttemptError::Transient(error)) => {
+                        tracing::warn!(file = %work.id, error, "the app is tried again");
+                        self.files.metrics.retried("app");
                     }
-                    attempt += 1;
+                    Err(AttemptError::App(error)) => {
+                        tracing::warn!(file = %work.id, error, attempt, "the app failed");
+                        self.files.metrics.program_failed();
+                        if attempt >= self.max_attempts {
+                            return Ok(failed(format!(
+                                "the app failed at attempt {attempt} of {}: {error}; some of its rows may be in the table",
+                                self.max_attempts
+                            )));
+                        }
+                        attempt += 1;
+                    }
                 }
+                pause(&mut pauses, &self.shutdown).await?;
             }
-            pause(&mut pauses, &self.shutdown).await?;
-        }
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::future::join_all;
 use simbdp_api::app::AppOutput;
 use simbdp_broker::Delivery;
@@ -51,28 +51,31 @@ struct Failed {
     attempts: u32,
 }
 
-#[async_trait]
 impl Deliver for OwnCourier {
-    async fn deliver(self: Arc<Self>, parcel: Vec<Delivery>) -> Delivered {
-        let tags = parcel.iter().map(|delivery| delivery.tag).collect();
-        match self.through(&parcel).await {
-            Ok((rows, rejected)) => Delivered::Acknowledge {
-                tags,
-                rows,
-                rejected,
-            },
-            Err(Stopping) => Delivered::HandBack { tags },
-        }
+    fn deliver(self: Arc<Self>, parcel: Vec<Delivery>) -> BoxFuture<'static, Delivered> {
+        Box::pin(async move {
+            let tags = parcel.iter().map(|delivery| delivery.tag).collect();
+            match self.through(&parcel).await {
+                Ok((rows, rejected)) => Delivered::Acknowledge {
+                    tags,
+                    rows,
+                    rejected,
+                },
+                Err(Stopping) => Delivered::HandBack { tags },
+            }
+        })
     }
 
-    async fn condemn(
+    fn condemn(
         self: Arc<Self>,
         delivery: Delivery,
         reason: String,
         attempts: u32,
-    ) -> Delivered {
-        let courier = Arc::clone(&self.courier);
-        courier.condemn(delivery, reason, attempts).await
+    ) -> BoxFuture<'static, Delivered> {
+        Box::pin(async move {
+            let courier = Arc::clone(&self.courier);
+            courier.condemn(delivery, reason, attempts).await
+        })
     }
 }
 

@@ -16,7 +16,7 @@ mod statements;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use scylla::client::session::Session;
 use simbdp_api::pipeline::{Order, Period};
 use simbdp_api::wire::rest::{FilePage, FileRecord, FileState};
@@ -132,81 +132,100 @@ impl CassandraLedger {
     }
 }
 
-#[async_trait]
 impl Ledger for CassandraLedger {
-    async fn claim(&self, work: &FileWork) -> Result<Claim, StoreError> {
-        self.claim_content(work).await
+    fn claim<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<Claim, StoreError>> {
+        Box::pin(async move { self.claim_content(work).await })
     }
 
-    async fn release(&self, work: &FileWork) -> Result<(), StoreError> {
-        self.release_content(work).await
+    fn release<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.release_content(work).await })
     }
 
-    async fn staged(&self, work: &FileWork) -> Result<(), StoreError> {
-        self.enter(work).await
+    fn staged<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.enter(work).await })
     }
 
-    async fn queued(&self, id: Uuid) -> Result<(), StoreError> {
-        self.mark_queued(id).await
+    fn queued(&self, id: Uuid) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { self.mark_queued(id).await })
     }
 
-    async fn take(&self, work: &FileWork, instance: &str) -> Result<Taken, StoreError> {
-        self.take_file(work, instance).await
+    fn take<'a>(
+        &'a self,
+        work: &'a FileWork,
+        instance: &'a str,
+    ) -> BoxFuture<'a, Result<Taken, StoreError>> {
+        Box::pin(async move { self.take_file(work, instance).await })
     }
 
-    async fn ended(&self, id: Uuid, outcome: &Outcome) -> Result<bool, StoreError> {
-        self.end(id, outcome).await
+    fn ended<'a>(
+        &'a self,
+        id: Uuid,
+        outcome: &'a Outcome,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { self.end(id, outcome).await })
     }
 
-    async fn replay(&self, work: &FileWork, from: FileState) -> Result<bool, StoreError> {
-        self.reopen(work, from).await
+    fn replay<'a>(
+        &'a self,
+        work: &'a FileWork,
+        from: FileState,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { self.reopen(work, from).await })
     }
 
-    async fn file(&self, id: Uuid) -> Result<Option<FileRecord>, StoreError> {
-        self.record(id).await
+    fn file(&self, id: Uuid) -> BoxFuture<'_, Result<Option<FileRecord>, StoreError>> {
+        Box::pin(async move { self.record(id).await })
     }
 
-    async fn files(&self, query: &FileQuery) -> Result<FilePage, StoreError> {
-        self.list(query).await
+    fn files<'a>(&'a self, query: &'a FileQuery) -> BoxFuture<'a, Result<FilePage, StoreError>> {
+        Box::pin(async move { self.list(query).await })
     }
 
-    async fn count_file(
-        &self,
-        scope: &str,
+    fn count_file<'a>(
+        &'a self,
+        scope: &'a str,
         per: Period,
         at_millis: i64,
         limit: u32,
-    ) -> Result<bool, StoreError> {
-        self.count(scope, per, at_millis, limit).await
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { self.count(scope, per, at_millis, limit).await })
     }
 
-    async fn uncount_file(
-        &self,
-        scope: &str,
+    fn uncount_file<'a>(
+        &'a self,
+        scope: &'a str,
         per: Period,
         at_millis: i64,
-    ) -> Result<(), StoreError> {
-        self.uncount(scope, per, at_millis).await
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.uncount(scope, per, at_millis).await })
     }
 
-    async fn put_totals(
-        &self,
-        pipeline: &str,
-        instance: &str,
+    fn put_totals<'a>(
+        &'a self,
+        pipeline: &'a str,
+        instance: &'a str,
         totals: Totals,
-    ) -> Result<(), StoreError> {
-        self.write_totals(pipeline, instance, totals).await
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.write_totals(pipeline, instance, totals).await })
     }
 
-    async fn totals(&self, pipeline: &str) -> Result<Totals, StoreError> {
-        self.sum_totals(pipeline).await
+    fn totals<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Totals, StoreError>> {
+        Box::pin(async move { self.sum_totals(pipeline).await })
     }
 
-    async fn attempt(&self, pipeline: &str, message_id: &str) -> Result<u32, StoreError> {
-        self.count_attempt(pipeline, message_id).await
+    fn attempt<'a>(
+        &'a self,
+        pipeline: &'a str,
+        message_id: &'a str,
+    ) -> BoxFuture<'a, Result<u32, StoreError>> {
+        Box::pin(async move { self.count_attempt(pipeline, message_id).await })
     }
 
-    async fn forget_attempts(&self, pipeline: &str, message_id: &str) -> Result<(), StoreError> {
-        self.forget(pipeline, message_id).await
+    fn forget_attempts<'a>(
+        &'a self,
+        pipeline: &'a str,
+        message_id: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.forget(pipeline, message_id).await })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_api::pipeline::Period;
 use simbdp_api::wire::rest::{FilePage, FileRecord, FileState};
 use simbdp_api::wire::work::FileWork;
@@ -69,82 +69,123 @@ fn unused<T>() -> Result<T, StoreError> {
     Err(StoreError::BadQuery("ingest does not ask this".into()))
 }
 
-#[async_trait]
 impl Ledger for FakeLedger {
-    async fn claim(&self, _: &FileWork) -> Result<Claim, StoreError> {
-        unused()
+    fn claim<'a>(&'a self, _: &'a FileWork) -> BoxFuture<'a, Result<Claim, StoreError>> {
+        Box::pin(async move { unused() })
     }
-    async fn release(&self, _: &FileWork) -> Result<(), StoreError> {
-        unused()
+    fn release<'a>(&'a self, _: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { unused() })
     }
-    async fn staged(&self, _: &FileWork) -> Result<(), StoreError> {
-        unused()
+    fn staged<'a>(&'a self, _: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { unused() })
     }
-    async fn queued(&self, _: Uuid) -> Result<(), StoreError> {
-        unused()
+    fn queued(&self, _: Uuid) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { unused() })
     }
-    async fn take(&self, work: &FileWork, _: &str) -> Result<Taken, StoreError> {
-        self.fails()?;
-        let mut files = self.files.lock().unwrap();
-        let entry = files.entry(work.id).or_insert((FileState::Queued, None));
-        match entry.0 {
-            FileState::Staged | FileState::Queued | FileState::Ingesting => {
-                entry.0 = FileState::Ingesting;
-                Ok(Taken::Ingest)
+    fn take<'a>(
+        &'a self,
+        work: &'a FileWork,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Taken, StoreError>> {
+        Box::pin(async move {
+            self.fails()?;
+            let mut files = self.files.lock().unwrap();
+            let entry = files.entry(work.id).or_insert((FileState::Queued, None));
+            match entry.0 {
+                FileState::Staged | FileState::Queued | FileState::Ingesting => {
+                    entry.0 = FileState::Ingesting;
+                    Ok(Taken::Ingest)
+                }
+                ended => Ok(Taken::Ended(ended)),
             }
-            ended => Ok(Taken::Ended(ended)),
-        }
+        })
     }
-    async fn ended(&self, id: Uuid, outcome: &Outcome) -> Result<bool, StoreError> {
-        self.reached_ended.notify_one();
-        if self.hang_ended.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        self.fails()?;
-        let mut files = self.files.lock().unwrap();
-        let entry = files.entry(id).or_insert((FileState::Ingesting, None));
-        if entry.1.is_some() {
-            return Ok(false);
-        }
-        *entry = (outcome.state, Some(outcome.clone()));
-        self.journal.note(Event::Ended(outcome.state));
-        Ok(true)
+    fn ended<'a>(
+        &'a self,
+        id: Uuid,
+        outcome: &'a Outcome,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            self.reached_ended.notify_one();
+            if self.hang_ended.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            self.fails()?;
+            let mut files = self.files.lock().unwrap();
+            let entry = files.entry(id).or_insert((FileState::Ingesting, None));
+            if entry.1.is_some() {
+                return Ok(false);
+            }
+            *entry = (outcome.state, Some(outcome.clone()));
+            self.journal.note(Event::Ended(outcome.state));
+            Ok(true)
+        })
     }
-    async fn replay(&self, _: &FileWork, _: FileState) -> Result<bool, StoreError> {
-        unused()
+    fn replay<'a>(
+        &'a self,
+        _: &'a FileWork,
+        _: FileState,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { unused() })
     }
-    async fn file(&self, _: Uuid) -> Result<Option<FileRecord>, StoreError> {
-        unused()
+    fn file(&self, _: Uuid) -> BoxFuture<'_, Result<Option<FileRecord>, StoreError>> {
+        Box::pin(async move { unused() })
     }
-    async fn files(&self, _: &FileQuery) -> Result<FilePage, StoreError> {
-        unused()
+    fn files<'a>(&'a self, _: &'a FileQuery) -> BoxFuture<'a, Result<FilePage, StoreError>> {
+        Box::pin(async move { unused() })
     }
-    async fn count_file(&self, _: &str, _: Period, _: i64, _: u32) -> Result<bool, StoreError> {
-        unused()
+    fn count_file<'a>(
+        &'a self,
+        _: &'a str,
+        _: Period,
+        _: i64,
+        _: u32,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move { unused() })
     }
-    async fn uncount_file(&self, _: &str, _: Period, _: i64) -> Result<(), StoreError> {
-        unused()
+    fn uncount_file<'a>(
+        &'a self,
+        _: &'a str,
+        _: Period,
+        _: i64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { unused() })
     }
-    async fn put_totals(&self, _: &str, instance: &str, totals: Totals) -> Result<(), StoreError> {
-        self.totals
-            .lock()
-            .unwrap()
-            .insert(instance.to_owned(), totals);
-        self.journal.note(Event::PutTotals);
-        Ok(())
+    fn put_totals<'a>(
+        &'a self,
+        _: &'a str,
+        instance: &'a str,
+        totals: Totals,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.totals
+                .lock()
+                .unwrap()
+                .insert(instance.to_owned(), totals);
+            self.journal.note(Event::PutTotals);
+            Ok(())
+        })
     }
-    async fn totals(&self, _: &str) -> Result<Totals, StoreError> {
-        Ok(self.sum())
+    fn totals<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Totals, StoreError>> {
+        Box::pin(async move { Ok(self.sum()) })
     }
-    async fn attempt(&self, _: &str, id: &str) -> Result<u32, StoreError> {
-        self.fails()?;
-        let mut attempts = self.attempts.lock().unwrap();
-        let attempt = attempts.entry(id.to_owned()).or_default();
-        *attempt += 1;
-        Ok(*attempt)
+    fn attempt<'a>(&'a self, _: &'a str, id: &'a str) -> BoxFuture<'a, Result<u32, StoreError>> {
+        Box::pin(async move {
+            self.fails()?;
+            let mut attempts = self.attempts.lock().unwrap();
+            let attempt = attempts.entry(id.to_owned()).or_default();
+            *attempt += 1;
+            Ok(*attempt)
+        })
     }
-    async fn forget_attempts(&self, _: &str, id: &str) -> Result<(), StoreError> {
-        self.attempts.lock().unwrap().remove(id);
-        Ok(())
+    fn forget_attempts<'a>(
+        &'a self,
+        _: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.attempts.lock().unwrap().remove(id);
+            Ok(())
+        })
     }
 }

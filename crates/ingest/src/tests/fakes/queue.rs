@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use simbdp_broker::queue::{ConsumeError, Consumer, PublishError, Tag};
 use simbdp_broker::{Delivery, Message, Publisher};
 use tokio::sync::Notify;
@@ -159,81 +159,95 @@ impl FakeConsumer {
     }
 }
 
-#[async_trait]
 impl Consumer for FakeConsumer {
-    async fn next(&mut self) -> Result<Delivery, ConsumeError> {
-        let changed = self.queue.changed.clone();
-        loop {
-            let notified = changed.notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
-            if let Some(next) = self.try_next() {
-                return next;
+    fn next(&mut self) -> BoxFuture<'_, Result<Delivery, ConsumeError>> {
+        Box::pin(async move {
+            let changed = self.queue.changed.clone();
+            loop {
+                let notified = changed.notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
+                if let Some(next) = self.try_next() {
+                    return next;
+                }
+                notified.await;
             }
-            notified.await;
-        }
+        })
     }
-    async fn ack(&mut self, tags: &[Tag]) -> Result<(), ConsumeError> {
-        let mut state = self.queue.state.lock().unwrap();
-        for tag in tags {
-            if let Some((message, _)) = state.unacked.remove(&(tag.epoch, tag.delivery)) {
-                self.queue.journal.note(Event::Acked(message.id));
+    fn ack<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            let mut state = self.queue.state.lock().unwrap();
+            for tag in tags {
+                if let Some((message, _)) = state.unacked.remove(&(tag.epoch, tag.delivery)) {
+                    self.queue.journal.note(Event::Acked(message.id));
+                }
             }
-        }
-        drop(state);
-        self.queue.changed.notify_waiters();
-        Ok(())
+            drop(state);
+            self.queue.changed.notify_waiters();
+            Ok(())
+        })
     }
-    async fn hand_back(&mut self, tags: &[Tag]) -> Result<(), ConsumeError> {
-        let mut tags = tags.to_vec();
-        tags.sort_by_key(|tag| std::cmp::Reverse(tag.delivery));
-        let mut state = self.queue.state.lock().unwrap();
-        for tag in tags {
-            if let Some(id) = state.requeue((tag.epoch, tag.delivery)) {
-                self.queue.journal.note(Event::HandedBack(id));
+    fn hand_back<'a>(&'a mut self, tags: &'a [Tag]) -> BoxFuture<'a, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            let mut tags = tags.to_vec();
+            tags.sort_by_key(|tag| std::cmp::Reverse(tag.delivery));
+            let mut state = self.queue.state.lock().unwrap();
+            for tag in tags {
+                if let Some(id) = state.requeue((tag.epoch, tag.delivery)) {
+                    self.queue.journal.note(Event::HandedBack(id));
+                }
             }
-        }
-        drop(state);
-        self.queue.changed.notify_waiters();
-        Ok(())
+            drop(state);
+            self.queue.changed.notify_waiters();
+            Ok(())
+        })
     }
-    async fn set_prefetch(&mut self, prefetch: u16) -> Result<(), ConsumeError> {
-        let mut state = self.queue.state.lock().unwrap();
-        assert!(
-            state.unacked.is_empty(),
-            "held deliveries are handed back first"
-        );
-        state.prefetches.push(prefetch);
-        self.prefetch = usize::from(prefetch);
-        Ok(())
+    fn set_prefetch(&mut self, prefetch: u16) -> BoxFuture<'_, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            let mut state = self.queue.state.lock().unwrap();
+            assert!(
+                state.unacked.is_empty(),
+                "held deliveries are handed back first"
+            );
+            state.prefetches.push(prefetch);
+            self.prefetch = usize::from(prefetch);
+            Ok(())
+        })
     }
-    async fn stop(&mut self) -> Result<(), ConsumeError> {
-        self.stopped = true;
-        Ok(())
+    fn stop(&mut self) -> BoxFuture<'_, Result<(), ConsumeError>> {
+        Box::pin(async move {
+            self.stopped = true;
+            Ok(())
+        })
     }
 }
 
-#[async_trait]
 impl Publisher for Queue {
-    async fn publish(&self, queue: &str, messages: Vec<Message>) -> Vec<Result<(), PublishError>> {
-        assert_eq!(queue, "ingest.p.dead");
-        let mut state = self.state.lock().unwrap();
-        messages
-            .into_iter()
-            .map(|message| match state.refuse_dead.pop_front() {
-                Some(error) => Err(error),
-                None => {
-                    self.journal.note(Event::Confirmed(message.id.clone()));
-                    state.dead.push(message);
-                    Ok(())
-                }
-            })
-            .collect()
+    fn publish<'a>(
+        &'a self,
+        queue: &'a str,
+        messages: Vec<Message>,
+    ) -> BoxFuture<'a, Vec<Result<(), PublishError>>> {
+        Box::pin(async move {
+            assert_eq!(queue, "ingest.p.dead");
+            let mut state = self.state.lock().unwrap();
+            messages
+                .into_iter()
+                .map(|message| match state.refuse_dead.pop_front() {
+                    Some(error) => Err(error),
+                    None => {
+                        self.journal.note(Event::Confirmed(message.id.clone()));
+                        state.dead.push(message);
+                        Ok(())
+                    }
+                })
+                .collect()
+        })
     }
-    async fn depth(&self, _: &str) -> Result<u64, PublishError> {
-        Ok(self.state.lock().unwrap().ready.len() as u64)
+    fn depth<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<u64, PublishError>> {
+        Box::pin(async move { Ok(self.state.lock().unwrap().ready.len() as u64) })
     }
-    async fn ready(&self) -> bool {
-        true
+    fn ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move { true })
     }
 }

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use simbdp_api::wire::rest::RejectedRow;
 use simbdp_api::wire::work::FileWork;
@@ -57,54 +57,68 @@ impl FakeStaging {
     }
 }
 
-#[async_trait]
 impl Staging for FakeStaging {
-    async fn content(&self, _: &FileWork) -> Result<ByteStream, StagingError> {
-        let mishap = self.mishaps.lock().unwrap().pop_front();
-        let mut content = self.content.to_vec();
-        let mut breaks = None;
-        match mishap {
-            Some(Mishap::Refused(error)) => return Err(error),
-            Some(Mishap::BreaksAt(at)) => {
-                content.truncate(at);
-                breaks = Some(Err(io::Error::other("connection reset")));
+    fn content<'a>(&'a self, _: &'a FileWork) -> BoxFuture<'a, Result<ByteStream, StagingError>> {
+        Box::pin(async move {
+            let mishap = self.mishaps.lock().unwrap().pop_front();
+            let mut content = self.content.to_vec();
+            let mut breaks = None;
+            match mishap {
+                Some(Mishap::Refused(error)) => return Err(error),
+                Some(Mishap::BreaksAt(at)) => {
+                    content.truncate(at);
+                    breaks = Some(Err(io::Error::other("connection reset")));
+                }
+                Some(Mishap::Flipped) => content[0] ^= 1,
+                None => {}
             }
-            Some(Mishap::Flipped) => content[0] ^= 1,
-            None => {}
-        }
-        let sent = self.sent.clone();
-        let chunks: Vec<io::Result<Bytes>> = content
-            .chunks(CHUNK)
-            .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
-            .chain(breaks)
-            .collect();
-        let counted = stream::iter(chunks).inspect_ok(move |chunk| {
-            sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
-        });
-        Ok(counted.boxed())
+            let sent = self.sent.clone();
+            let chunks: Vec<io::Result<Bytes>> = content
+                .chunks(CHUNK)
+                .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+                .chain(breaks)
+                .collect();
+            let counted = stream::iter(chunks).inspect_ok(move |chunk| {
+                sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
+            });
+            Ok(counted.boxed())
+        })
     }
-    async fn put_rejects(&self, _: &FileWork, mut rows: ByteStream) -> Result<(), StagingError> {
-        self.reject_puts.fetch_add(1, Ordering::SeqCst);
-        let failing = self
-            .reject_failures
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if failing.is_ok() {
-            return Err(StagingError::Transient("503".into()));
-        }
-        let mut all = Vec::new();
-        while let Some(chunk) = rows.next().await {
-            let chunk = chunk.map_err(|error| StagingError::Transient(error.to_string()))?;
-            all.extend_from_slice(&chunk);
-        }
-        *self.rejects.lock().unwrap() = Some(all);
-        Ok(())
+    fn put_rejects<'a>(
+        &'a self,
+        _: &'a FileWork,
+        mut rows: ByteStream,
+    ) -> BoxFuture<'a, Result<(), StagingError>> {
+        Box::pin(async move {
+            self.reject_puts.fetch_add(1, Ordering::SeqCst);
+            let failing =
+                self.reject_failures
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            if failing.is_ok() {
+                return Err(StagingError::Transient("503".into()));
+            }
+            let mut all = Vec::new();
+            while let Some(chunk) = rows.next().await {
+                let chunk = chunk.map_err(|error| StagingError::Transient(error.to_string()))?;
+                all.extend_from_slice(&chunk);
+            }
+            *self.rejects.lock().unwrap() = Some(all);
+            Ok(())
+        })
     }
-    async fn rejects(&self, _: &FileWork) -> Result<Option<ByteStream>, StagingError> {
-        let rejects = self.rejects.lock().unwrap().clone();
-        Ok(rejects.map(|rows| stream::iter([Ok(Bytes::from(rows))]).boxed()))
+    fn rejects<'a>(
+        &'a self,
+        _: &'a FileWork,
+    ) -> BoxFuture<'a, Result<Option<ByteStream>, StagingError>> {
+        Box::pin(async move {
+            let rejects = self.rejects.lock().unwrap().clone();
+            Ok(rejects.map(|rows| stream::iter([Ok(Bytes::from(rows))]).boxed()))
+        })
     }
-    async fn discard(&self, _: &FileWork) -> Result<(), StagingError> {
-        self.journal.note(Event::Discarded);
-        Ok(())
+    fn discard<'a>(&'a self, _: &'a FileWork) -> BoxFuture<'a, Result<(), StagingError>> {
+        Box::pin(async move {
+            self.journal.note(Event::Discarded);
+            Ok(())
+        })
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use futures::future::BoxFuture;
 use simbdp_coredms::store::{Page, RowQuery, StoreError, Table, WriteReport};
 use simbdp_record::{Row, Rows, Value};
@@ -110,33 +109,34 @@ pub fn has_key(rows: &[Row], id: &str) -> bool {
     rows.iter().any(|row| key(row) == id)
 }
 
-#[async_trait]
 impl Table for FakeTable {
-    async fn write(&self, rows: &Rows) -> Result<WriteReport, StoreError> {
-        let rows: Vec<Row> = rows.iter().map(Row::from).collect();
-        self.attempts.fetch_add(1, Ordering::SeqCst);
-        let now = self.writing.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most_writing.fetch_max(now, Ordering::SeqCst);
-        let verdict = (self.judge)(rows.clone()).await;
-        self.writing.fetch_sub(1, Ordering::SeqCst);
-        verdict?;
-        let count = rows.len();
-        let mut kept = self.rows.lock().unwrap();
-        for row in rows {
-            let newer = kept
-                .get(&key(&row))
-                .is_none_or(|old| old.version <= row.version);
-            if newer {
-                kept.insert(key(&row), row);
+    fn write<'a>(&'a self, rows: &'a Rows) -> BoxFuture<'a, Result<WriteReport, StoreError>> {
+        Box::pin(async move {
+            let rows: Vec<Row> = rows.iter().map(Row::from).collect();
+            self.attempts.fetch_add(1, Ordering::SeqCst);
+            let now = self.writing.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_writing.fetch_max(now, Ordering::SeqCst);
+            let verdict = (self.judge)(rows.clone()).await;
+            self.writing.fetch_sub(1, Ordering::SeqCst);
+            verdict?;
+            let count = rows.len();
+            let mut kept = self.rows.lock().unwrap();
+            for row in rows {
+                let newer = kept
+                    .get(&key(&row))
+                    .is_none_or(|old| old.version <= row.version);
+                if newer {
+                    kept.insert(key(&row), row);
+                }
             }
-        }
-        self.journal.note(Event::Wrote(count));
-        Ok(WriteReport {
-            rows: count as u64,
-            batches: 1,
+            self.journal.note(Event::Wrote(count));
+            Ok(WriteReport {
+                rows: count as u64,
+                batches: 1,
+            })
         })
     }
-    async fn read(&self, _: &RowQuery) -> Result<Page, StoreError> {
-        Err(StoreError::BadQuery("the fake is not read".into()))
+    fn read<'a>(&'a self, _: &'a RowQuery) -> BoxFuture<'a, Result<Page, StoreError>> {
+        Box::pin(async move { Err(StoreError::BadQuery("the fake is not read".into())) })
     }
 }

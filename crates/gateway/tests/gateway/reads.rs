@@ -1,7 +1,4 @@
 //! Pipelines, the ledger, tables, and the internal API.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::sync::atomic::Ordering;
 
@@ -9,8 +6,9 @@ use serde_json::json;
 use simbdp_api::wire::rest::FileState;
 use simbdp_coredms::store::Page;
 use simbdp_record::Value;
-use support::{Answer, CSV, World};
 use uuid::Uuid;
+
+use crate::support::{Answer, CSV, World};
 
 fn id(answer: &Answer) -> Uuid {
     answer.json()["id"].as_str().unwrap().parse().unwrap()
@@ -151,7 +149,7 @@ async fn rows_are_read_by_key() {
 #[tokio::test]
 async fn pipelines_that_share_a_table_are_read_together() {
     let world = World::new();
-    let mut more = support::messages("more");
+    let mut more = crate::support::messages("more");
     more["table"]["name"] = json!("planes");
     more["table"]["columns"]
         .as_array_mut()

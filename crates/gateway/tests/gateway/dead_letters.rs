@@ -1,7 +1,4 @@
 //! Dead letters: listed, shown, redriven, purged, by whom, and what is left when a server fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::sync::atomic::Ordering;
 
@@ -12,7 +9,8 @@ use simbdp_api::wire::rest::FileState;
 use simbdp_api::wire::work::headers;
 use simbdp_broker::Message;
 use simbdp_broker::queue::{HeaderValue, PublishError};
-use support::{Answer, CSV, READER, Running, WRITER, World, ask, files, messages};
+
+use crate::support::{Answer, CSV, READER, Running, WRITER, World, ask, files, messages};
 
 const WORK: &str = "ingest.planes";
 const DEAD: &str = "ingest.planes.dead";

@@ -1,17 +1,15 @@
 //! Over real connections: uploads that are cut or stall, headers that never end, and the end of the process.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use simbdp_gateway::server::{ServeOptions, serve};
-use support::{CSV, Running, WRITER, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::{CSV, Running, WRITER, World};
 
 const WAIT: Duration = Duration::from_secs(20);
 

@@ -1,7 +1,4 @@
 //! What a crash or an outage leaves, and how it ends.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -12,8 +9,9 @@ use serde_json::json;
 use simbdp_api::wire::rest::FileState;
 use simbdp_broker::queue::PublishError;
 use simbdp_gateway::sweeper;
-use support::{Answer, CSV, WRITER, World, ask, sha256};
 use uuid::Uuid;
+
+use crate::support::{Answer, CSV, WRITER, World, ask, sha256};
 
 const QUEUE: &str = "ingest.flights";
 
@@ -189,7 +187,7 @@ async fn a_file_whose_pipeline_was_deleted_with_its_backlog_is_given_up() {
 
 /// The pipeline of files, as the IngestPipeline of a UID.
 fn flights(uid: &str) -> serde_json::Value {
-    let mut config = support::files("flights", json!({}));
+    let mut config = crate::support::files("flights", json!({}));
     config["uid"] = json!(uid);
     config
 }
@@ -258,7 +256,7 @@ async fn a_file_from_before_uids_were_noted_is_kept() {
 #[tokio::test]
 async fn a_claim_that_could_not_be_released_is_released_later() {
     let world = World::new();
-    world.pipeline(support::files(
+    world.pipeline(crate::support::files(
         "flights",
         json!({"maxFiles": {"count": 2, "per": "Day"}}),
     ));

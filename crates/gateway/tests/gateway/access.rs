@@ -1,14 +1,12 @@
 //! Who may ask, how much, and what every error looks like.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::num::NonZeroU32;
 
 use axum::body::Body;
 use axum::http::Request;
 use base64::Engine;
-use support::{READER, WRITER, World, ask};
+
+use crate::support::{READER, WRITER, World, ask};
 
 fn get(path: &str, authorization: &str) -> Request<Body> {
     let request = Request::get(path);
@@ -218,7 +216,7 @@ async fn ready_while_the_database_is_down_but_not_without_users() {
 async fn metrics_name_routes_and_pipelines_but_no_files() {
     let world = World::new();
     let gateway = world.start();
-    gateway.put("secret-name.csv", support::CSV).await;
+    gateway.put("secret-name.csv", crate::support::CSV).await;
     gateway
         .post("application/json", &[], r#"{"id":1,"name":"a"}"#)
         .await;

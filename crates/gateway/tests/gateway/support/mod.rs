@@ -1,5 +1,5 @@
 //! A gateway over fakes, and short ways to ask it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code)]
 
 pub mod fake_dead_letters;
 pub mod fakes;

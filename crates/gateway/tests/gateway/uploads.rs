@@ -1,7 +1,4 @@
 //! `PUT /v1/pipelines/{p}/files/{name}`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -11,8 +8,9 @@ use axum::body::Body;
 use futures::StreamExt;
 use serde_json::json;
 use simbdp_api::wire::rest::FileState;
-use support::{Answer, CSV, Running, World, content_digest, gzip, sha256};
 use uuid::Uuid;
+
+use crate::support::{Answer, CSV, Running, World, content_digest, gzip, sha256};
 
 const QUEUE: &str = "ingest.flights";
 
@@ -75,7 +73,10 @@ async fn versions_leave_room_for_every_line() {
 #[tokio::test]
 async fn compressed_files_are_measured_uncompressed() {
     let world = World::new();
-    world.pipeline(support::files("flights", json!({"maxFileSize": 100_000})));
+    world.pipeline(crate::support::files(
+        "flights",
+        json!({"maxFileSize": 100_000}),
+    ));
     let gateway = world.start();
     let content = format!("id,name\n{}", "1,a\n".repeat(20_000));
     let answer = gateway
@@ -89,7 +90,7 @@ async fn compressed_files_are_measured_uncompressed() {
 async fn names_and_formats_that_do_not_do_are_refused() {
     let world = World::new();
     let constraints = json!({"formats": ["csv"], "compression": ["none"], "namePattern": "[a-z]+\\.(csv|ndjson|csv\\.gz)"});
-    world.pipeline(support::files("flights", constraints));
+    world.pipeline(crate::support::files("flights", constraints));
     let gateway = world.start();
     for (name, status, part) in [
         (
@@ -124,7 +125,10 @@ async fn names_and_formats_that_do_not_do_are_refused() {
 #[tokio::test]
 async fn too_large_files_are_refused_at_the_limit() {
     let world = World::new();
-    world.pipeline(support::files("flights", json!({"maxFileSize": 1000})));
+    world.pipeline(crate::support::files(
+        "flights",
+        json!({"maxFileSize": 1000}),
+    ));
     let gateway = world.start();
     let large = "x".repeat(1001);
     let path = "/v1/pipelines/flights/files/a.csv";
@@ -198,7 +202,7 @@ async fn a_checksum_that_does_not_match_is_refused() {
 #[tokio::test]
 async fn files_for_the_wrong_pipeline_are_refused() {
     let world = World::new();
-    let mut closed = support::files("closed", json!({}));
+    let mut closed = crate::support::files("closed", json!({}));
     closed["closed"] = json!("the tenant is being deleted");
     world.pipeline(closed);
     let gateway = world.start();
@@ -303,8 +307,8 @@ async fn the_number_of_files_is_limited() {
         "maxFiles": {"count": 2, "per": "Day"},
         "tenantMaxFiles": {"count": 3, "per": "Hour"},
     });
-    world.pipeline(support::files("flights", constraints.clone()));
-    world.pipeline(support::files("weather", constraints));
+    world.pipeline(crate::support::files("flights", constraints.clone()));
+    world.pipeline(crate::support::files("weather", constraints));
     let gateway = world.start();
     let to = |pipeline: &str, n: i32| {
         let gateway = gateway.clone();
@@ -352,7 +356,7 @@ async fn the_number_of_files_is_limited() {
 #[tokio::test]
 async fn without_a_count_nothing_is_taken_where_files_are_limited() {
     let world = World::new();
-    world.pipeline(support::files(
+    world.pipeline(crate::support::files(
         "flights",
         json!({"maxFiles": {"count": 2, "per": "Day"}}),
     ));
@@ -399,10 +403,10 @@ async fn a_reader_may_not_upload() {
     let world = World::new();
     let gateway = world.start();
     let request = axum::http::Request::put("/v1/pipelines/flights/files/a.csv")
-        .header("authorization", support::READER)
+        .header("authorization", crate::support::READER)
         .body(CSV.into())
         .unwrap();
-    let answer = support::ask(&gateway.public, request).await;
+    let answer = crate::support::ask(&gateway.public, request).await;
     answer.problem(
         403,
         "user `bob` has the role Reader; writing needs the role Writer",

@@ -1,15 +1,13 @@
 //! The program itself, while neither database nor broker is there.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{CSV, WRITER, World};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+use crate::support::{CSV, WRITER, World};
 
 const WAIT: Duration = Duration::from_secs(60);
 

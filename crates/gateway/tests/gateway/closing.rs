@@ -1,14 +1,12 @@
 //! A pipeline that is closed, and a replica that is to go, while requests are under way.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use simbdp_broker::queue::PublishError;
 use simbdp_gateway::sweeper;
-use support::{CSV, Running, World, files, messages, on_demand};
+
+use crate::support::{CSV, Running, World, files, messages, on_demand};
 
 /// What a replica tells the operator of a pipeline: generation, requests in flight, files that wait.
 async fn told(gateway: &Running, pipeline: &str) -> (u64, u64, u64) {

@@ -1,12 +1,10 @@
 //! `POST /v1/pipelines/{p}/messages`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use serde_json::json;
 use simbdp_api::wire::work::headers;
 use simbdp_broker::queue::{HeaderValue, Message, PublishError};
-use support::{READER, World, ask};
+
+use crate::support::{READER, World, ask};
 
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
@@ -98,10 +96,13 @@ async fn the_same_request_again_is_the_same_records() {
 #[tokio::test]
 async fn the_same_key_of_two_users_or_pipelines_is_of_different_records() {
     let world = World::new();
-    world.pipeline(support::messages("boats"));
+    world.pipeline(crate::support::messages("boats"));
     let gateway = world.start();
     let key = [("idempotency-key", "k")];
-    let dora = [("idempotency-key", "k"), ("authorization", support::DORA)];
+    let dora = [
+        ("idempotency-key", "k"),
+        ("authorization", crate::support::DORA),
+    ];
     let body = r#"{"id":1,"name":"a"}"#;
     for (pipeline, headers) in [
         ("planes", &key[..]),
@@ -241,7 +242,7 @@ async fn odd_idempotency_keys_are_refused() {
 #[tokio::test]
 async fn unknown_closed_and_wrong_pipelines_are_told() {
     let world = World::new();
-    let mut closed = support::messages("closed");
+    let mut closed = crate::support::messages("closed");
     closed["closed"] = json!("the pipeline is being deleted");
     world.pipeline(closed);
     let gateway = world.start();
@@ -344,7 +345,7 @@ async fn bodies_that_are_held_are_bounded() {
 #[tokio::test]
 async fn of_what_a_tenants_own_program_reads_only_json_objects_are_asked() {
     let world = World::new();
-    let mut config = support::messages("planes");
+    let mut config = crate::support::messages("planes");
     config["app"] = json!({"output": "Rows", "timeoutSeconds": 60});
     world.pipeline(config);
     let gateway = world.start();

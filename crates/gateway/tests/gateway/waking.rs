@@ -1,7 +1,4 @@
 //! Who takes what is published is woken, once, and nobody waits for it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,9 +10,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use simbdp_api::wire::wake::ROUTE;
 use simbdp_gateway::wake::{self, Operator};
-use support::{Running, World};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+
+use crate::support::{Running, World};
 
 const JSON: &str = "application/json";
 const RECORD: &str = r#"{"id":1,"name":"a"}"#;
@@ -84,7 +82,7 @@ async fn many_posts_wake_the_pipeline_once_with_the_gateway_s_own_token() {
     );
     until_woken(&running, "done").await;
     assert_eq!(running.post(JSON, &[], RECORD).await.status, 202);
-    let file = running.put("a.csv", support::CSV).await;
+    let file = running.put("a.csv", crate::support::CSV).await;
     assert_eq!(file.status, 202);
     assert_eq!(
         calls.recv().await.unwrap(),

@@ -1,7 +1,4 @@
 //! Replay: what may be ingested once more, from which replica, and what a crash leaves of it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -11,8 +8,9 @@ use simbdp_broker::queue::PublishError;
 use simbdp_coredms::Ledger;
 use simbdp_coredms::ledger::Outcome;
 use simbdp_gateway::sweeper;
-use support::{Answer, CSV, READER, Running, WRITER, World, ask, files};
 use uuid::Uuid;
+
+use crate::support::{Answer, CSV, READER, Running, WRITER, World, ask, files};
 
 const QUEUE: &str = "ingest.flights";
 const ROWS: &str = concat!(

@@ -1,7 +1,4 @@
 //! Schedules: staged files wait for their window, over restarts, and go when it begins.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +6,9 @@ use chrono::{Datelike, Utc};
 use serde_json::{Value, json};
 use simbdp_api::wire::rest::FileState;
 use simbdp_gateway::sweeper;
-use support::{Answer, CSV, Running, World, files};
 use uuid::Uuid;
+
+use crate::support::{Answer, CSV, Running, World, files};
 
 const QUEUE: &str = "ingest.flights";
 
