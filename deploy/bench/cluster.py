@@ -7,6 +7,8 @@ import subprocess
 import time
 
 PATIENCE = 180
+# The gateway closes a connection that has been idle for some seconds.
+IDLE_SECONDS = 5
 
 
 def kubectl(namespace, *arguments, given=None):
@@ -50,12 +52,17 @@ class Gateway:
         self.address = get(namespace, "service", "gateway")["spec"]["clusterIP"]
         self.headers = {"authorization": f"Bearer {secret(namespace, f'user-{user}')['token']}"}
         self.connection = http.client.HTTPConnection(self.address, 8080, timeout=30)
+        self.used = time.monotonic()
 
     def ask(self, method, path, body=None, **headers):
         """Status, headers and body of an answer."""
+        if time.monotonic() - self.used > IDLE_SECONDS:
+            self.connection.close()
         self.connection.request(method, path, body, {**self.headers, **headers})
         answer = self.connection.getresponse()
-        return answer.status, answer.headers, answer.read()
+        body = answer.read()
+        self.used = time.monotonic()
+        return answer.status, answer.headers, body
 
     def post(self, number):
         """Posts the message of a number; seconds that it took."""

@@ -207,7 +207,7 @@ def measure(arguments):
     return {
         "connections": CONNECTIONS,
         "samples": SAMPLES,
-        "heldShare": HELD / (RUNS + HELD),
+        "heldShare": round(HELD / (RUNS + HELD), 2),
         "alone": alone,
         "beside": beside,
         "answers": load.answers,
