@@ -66,9 +66,9 @@ secret() {
 { secret password; echo; } |
   .local/venv/bin/python deploy/verify.py --host "$member" --user "$(secret username)" --keyspace "$(secret keyspace)"
 
-cat <<'EOF'
+cat <<EOF
 
-==> what to try next (with KUBECONFIG=.local/kubeconfig and .local/bin in PATH)
+==> what to try next (with KUBECONFIG=${KUBECONFIG:-$HOME/.kube/config} and $root/.local/bin in PATH)
     simbdp --tenant flights status
     simbdp --tenant flights fetchdata DIRECTORY --pipeline weather --watch
     kubectl -n tenant-flights describe ingestpipeline weather
