@@ -35,8 +35,8 @@ class Keda:
         self.pause(True)
         kubectl(self.namespace, "apply", "--server-side", "--filename", self.crds)
         kubectl(self.namespace, "wait", "--for=condition=Established", "crd/scaledobjects.keda.sh", "crd/triggerauthentications.keda.sh")
-        self.start()
         apply(self.namespace, self.login(), self.authentication(), self.deployment(template))
+        self.start()
         return self
 
     def __exit__(self, *_):
