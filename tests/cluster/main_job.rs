@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use simbdp_api::wire::rest::{FileState, RejectedRow};
 
 use crate::harness::TestTenant;
-use crate::table::{assert_same, from_csv};
+use crate::table::{Cells, assert_same, from_csv};
 
 for_each_engine!(
     a_file_with_nulls_is_the_table_cell_by_cell,
@@ -41,6 +41,12 @@ pub fn sample(file: &str, table: &str) -> Value {
     let mut object: Value = serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     object["spec"]["table"]["name"] = json!(table);
     object["spec"].take()
+}
+
+/// The table of the sample `planes.yaml` once it has these aircraft.
+pub fn planes_cells(csv: &str) -> Cells {
+    let renamed = csv.replacen("tailnum,year,", "tailnum,built,", 1);
+    from_csv(&renamed, &["tailnum"], &[])
 }
 
 /// The header and the first rows of a CSV text.
@@ -174,11 +180,7 @@ async fn messages_are_rows_and_a_repeated_post_shows_once(tenant: TestTenant) {
         tenant.post_messages("planes", &key, &chunk.concat()).await;
         tenant.post_messages("planes", &key, &chunk.concat()).await;
     }
-    let expected = from_csv(
-        &csv.replacen("tailnum,year,", "tailnum,built,", 1),
-        &["tailnum"],
-        &[],
-    );
+    let expected = planes_cells(&csv);
     crate::harness::eventually("3,322 planes", crate::harness::QUICK, || async {
         let found = tenant.rows("planes", &["tailnum"]).await;
         if found.len() < expected.len() {

@@ -134,19 +134,19 @@ impl CassandraLedger {
 
 impl Ledger for CassandraLedger {
     fn claim<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<Claim, StoreError>> {
-        Box::pin(async move { self.claim_content(work).await })
+        Box::pin(self.claim_content(work))
     }
 
     fn release<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.release_content(work).await })
+        Box::pin(self.release_content(work))
     }
 
     fn staged<'a>(&'a self, work: &'a FileWork) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.enter(work).await })
+        Box::pin(self.enter(work))
     }
 
     fn queued(&self, id: Uuid) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.mark_queued(id).await })
+        Box::pin(self.mark_queued(id))
     }
 
     fn take<'a>(
@@ -154,7 +154,7 @@ impl Ledger for CassandraLedger {
         work: &'a FileWork,
         instance: &'a str,
     ) -> BoxFuture<'a, Result<Taken, StoreError>> {
-        Box::pin(async move { self.take_file(work, instance).await })
+        Box::pin(self.take_file(work, instance))
     }
 
     fn ended<'a>(
@@ -162,7 +162,7 @@ impl Ledger for CassandraLedger {
         id: Uuid,
         outcome: &'a Outcome,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { self.end(id, outcome).await })
+        Box::pin(self.end(id, outcome))
     }
 
     fn replay<'a>(
@@ -170,15 +170,15 @@ impl Ledger for CassandraLedger {
         work: &'a FileWork,
         from: FileState,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { self.reopen(work, from).await })
+        Box::pin(self.reopen(work, from))
     }
 
     fn file(&self, id: Uuid) -> BoxFuture<'_, Result<Option<FileRecord>, StoreError>> {
-        Box::pin(async move { self.record(id).await })
+        Box::pin(self.record(id))
     }
 
     fn files<'a>(&'a self, query: &'a FileQuery) -> BoxFuture<'a, Result<FilePage, StoreError>> {
-        Box::pin(async move { self.list(query).await })
+        Box::pin(self.list(query))
     }
 
     fn count_file<'a>(
@@ -188,7 +188,7 @@ impl Ledger for CassandraLedger {
         at_millis: i64,
         limit: u32,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { self.count(scope, per, at_millis, limit).await })
+        Box::pin(self.count(scope, per, at_millis, limit))
     }
 
     fn uncount_file<'a>(
@@ -197,7 +197,7 @@ impl Ledger for CassandraLedger {
         per: Period,
         at_millis: i64,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.uncount(scope, per, at_millis).await })
+        Box::pin(self.uncount(scope, per, at_millis))
     }
 
     fn put_totals<'a>(
@@ -206,11 +206,11 @@ impl Ledger for CassandraLedger {
         instance: &'a str,
         totals: Totals,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.write_totals(pipeline, instance, totals).await })
+        Box::pin(self.write_totals(pipeline, instance, totals))
     }
 
     fn totals<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<Totals, StoreError>> {
-        Box::pin(async move { self.sum_totals(pipeline).await })
+        Box::pin(self.sum_totals(pipeline))
     }
 
     fn attempt<'a>(
@@ -218,7 +218,7 @@ impl Ledger for CassandraLedger {
         pipeline: &'a str,
         message_id: &'a str,
     ) -> BoxFuture<'a, Result<u32, StoreError>> {
-        Box::pin(async move { self.count_attempt(pipeline, message_id).await })
+        Box::pin(self.count_attempt(pipeline, message_id))
     }
 
     fn forget_attempts<'a>(
@@ -226,6 +226,6 @@ impl Ledger for CassandraLedger {
         pipeline: &'a str,
         message_id: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.forget(pipeline, message_id).await })
+        Box::pin(self.forget(pipeline, message_id))
     }
 }
